@@ -1,0 +1,159 @@
+"""The three protocols between the service and a log of records, and the order in which a batch is taken.
+
+A transport is anything that keeps records in topics and partitions: `kafka` (Apache Kafka), `embedded` (the broker
+inside confluent-kafka) and `memory` (this process). None of this needs torch.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+class Record(NamedTuple):
+    """A record as it stands in the log. `timestamp` is in milliseconds since 1970, -1 where the log has none."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int
+
+
+class Message(NamedTuple):
+    """A record to be written. The transport chooses the partition by the key."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+class Range(NamedTuple):
+    """The records that a batch took from one partition: `start` <= offset < `next`.
+
+    `count` may be less than `next - start`, since transactions and compaction leave gaps. `digest` is the SHA-256 (hex)
+    over each record's offset, key and value in order: whoever reads the range again can prove it is the same.
+    """
+
+    topic: str
+    partition: int
+    start: int
+    next: int
+    count: int
+    digest: str
+
+
+class Source(Protocol):
+    """Reads all partitions of its topics, each in order of its offsets; only committed records."""
+
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
+        """Return up to `max_records` that are there now; wait up to `timeout` seconds for the first one."""
+        ...
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset of each assigned partition."""
+        ...
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets."""
+        ...
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Return how many records each partition holds beyond the source's position (an estimate)."""
+        ...
+
+    def at_end(self) -> bool:
+        """Ask the log whether every partition was read to its end. False where the log does not answer."""
+        ...
+
+    def close(self) -> None:
+        """Leave the log."""
+        ...
+
+
+class Sink(Protocol):
+    """Writes records, in order per key."""
+
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        """Queue the messages. They count once `commit` has returned."""
+        ...
+
+
+class Transaction(Protocol):
+    """What was sent and the positions of the source become visible together, or not at all.
+
+    An at-least-once implementation keeps the same order (flush, then commit the positions): a crash between the two
+    repeats what was sent, and loses nothing.
+    """
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        ...
+
+    def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Make everything sent since `begin` durable, with the positions to go on from.
+
+        Raises:
+            FencedError: another producer with the same transactional id took over.
+            BrokerError: the outcome is a failure, or is not known.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Drop what was sent since `begin`, where the log can."""
+        ...
+
+
+class Outlet(Sink, Transaction, Protocol):
+    """A sink with its transaction."""
+
+    def close(self) -> None:
+        """Release the producer without committing."""
+        ...
+
+
+def canonical(records: Iterable[Record], topics: Sequence[str]) -> list[Record]:
+    """Sort a batch into the one order in which it is learned, however the log interleaved its partitions.
+
+    Topics come in the order given (control, then events, then labels), within a topic by partition and offset. A
+    transport returns the records of one partition in order, so only the partitions are sorted.
+    """
+    rank = {topic: i for i, topic in enumerate(topics)}
+    runs: dict[tuple[int, str, int], list[Record]] = {}
+    for record in records:
+        runs.setdefault((rank[record.topic], record.topic, record.partition), []).append(record)
+    return list(chain.from_iterable(runs[key] for key in sorted(runs)))
+
+
+def ranges(records: Sequence[Record]) -> list[Range]:
+    """Describe a batch in canonical order: one range per partition, with count and digest."""
+    result: list[Range] = []
+    runs: dict[TopicPartition, list[Record]] = {}
+    for record in records:
+        runs.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+    for (topic, partition), run in runs.items():
+        digest = hashlib.sha256()
+        for record in run:
+            key, value = record.key, record.value
+            digest.update(
+                struct.pack(">qii", record.offset, -1 if key is None else len(key), -1 if value is None else len(value))
+            )
+            digest.update(key or b"")
+            digest.update(value or b"")
+        result.append(Range(topic, partition, run[0].offset, run[-1].offset + 1, len(run), digest.hexdigest()))
+    return result
