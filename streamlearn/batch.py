@@ -1,0 +1,96 @@
+"""Samples in columns: the boundary between records (strings, numbers) and tensors.
+
+A `Batch` is a few arrays that have one row a sample. The replay memory stores the same columns, so a gather from it is
+a `Batch` too, and the model never sees where a row came from.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+IntArray = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids of n texts, padded on the right.
+
+    Args:
+        ids: integers of shape (n, width), `width` at least the longest length; what lies beyond a length is undefined.
+        lengths: integers of shape (n,).
+    """
+
+    ids: IntArray
+    lengths: IntArray
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, rows: slice | IntArray | list[int]) -> "Tokens":
+        return Tokens(self.ids[rows], self.lengths[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One event with its label, ready to be learned. `tokens` has shape (length,)."""
+
+    id: str
+    tokens: IntArray
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples in columns: `labels` has shape (n,) and holds the vocabulary's numbers."""
+
+    tokens: Tokens
+    labels: IntArray
+    ids: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def pad(rows: Sequence[IntArray]) -> Tokens:
+    """Stack token ids of different lengths into one padded array."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    ids = np.zeros((len(rows), int(lengths.max(initial=1))), dtype=np.int64)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate([*rows, np.empty(0, np.int64)])
+    return Tokens(ids, lengths)
+
+
+def concat(first: Batch, second: Batch) -> Batch:
+    """Return the rows of both, in this order."""
+    width = max(first.tokens.ids.shape[1], second.tokens.ids.shape[1])
+    ids = np.zeros((len(first) + len(second), width), dtype=np.int64)
+    ids[: len(first), : first.tokens.ids.shape[1]] = first.tokens.ids
+    ids[len(first) :, : second.tokens.ids.shape[1]] = second.tokens.ids
+    lengths = np.concatenate([first.tokens.lengths, second.tokens.lengths])
+    return Batch(Tokens(ids, lengths), np.concatenate([first.labels, second.labels]), [*first.ids, *second.ids])
+
+
+def buckets(lengths: IntArray, rows: int) -> Iterator[IntArray]:
+    """Cut rows into slices of `rows` rows of like length, so that little of a slice is padding.
+
+    The cut is by count alone and the sort is stable: the same batch always gives the same slices, which a bitwise
+    repeatable forward pass needs. Yields the row numbers of each slice.
+    """
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), rows):
+        yield order[start : start + rows]
+
+
+def collate(tokens: Tokens, rows: IntArray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return `input_ids` and `attention_mask` of one slice, both int64 of shape (len(rows), longest of the slice)."""
+    lengths = tokens.lengths[rows]
+    width = int(lengths.max())
+    mask = np.arange(width) < lengths[:, None]
+    ids = np.where(mask, tokens.ids[rows, :width], 0)
+    return (
+        torch.from_numpy(ids.astype(np.int64)).to(device, non_blocking=True),
+        torch.from_numpy(mask.astype(np.int64)).to(device, non_blocking=True),
+    )
