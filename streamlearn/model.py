@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from streamlearn.batch import Batch, IntArray, Tokens, buckets, collate
+from streamlearn.batch import IntArray, Tokens, buckets, collate
 from streamlearn.errors import ConfigError
 from streamlearn.registry import Config
 
@@ -43,7 +43,8 @@ class ModelConfig(Config):
     sha256: str | None = Field(None, description="Expected SHA-256 of model.safetensors (folders and packages).")
     device: str = Field("auto", description="auto (a GPU where there is one), cpu, cuda, cuda:1, mps.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Of the forward pass; auto is bfloat16 where the device is good at it. Weights are float32."
+        "auto",
+        description="Of the forward pass; auto is bfloat16 where the device is good at it. Weights are float32.",
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of a forward pass; all cores where not set.")
     max_length: int = Field(128, ge=4, le=8192, description="Tokens of a text that are read; the rest is cut off.")
@@ -186,9 +187,9 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
         torch.set_num_threads(config.threads)
     source = resolve(config)
     options: dict[str, Any] = {"revision": config.revision} if config.revision and source == config.name else {}
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         hf = AutoConfig.from_pretrained(source, **options)
         for name in DROPOUT_FIELDS:
@@ -205,6 +206,8 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
     if tokenizer.pad_token_id is not None:
         backbone.config.pad_token_id = tokenizer.pad_token_id
     labels = [str(hf.id2label[i]) for i in range(hf.num_labels)] if fine_tuned else []
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None  # its output is not read
     head = _own_head(backbone, labels) if fine_tuned else GrowingLinear(int(hf.hidden_size))
     positions = getattr(hf, "max_position_embeddings", None)
     # RoBERTa's positions begin after its padding id, so two fewer tokens fit than its configuration says.
@@ -212,7 +215,13 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
     if longest < config.max_length:
         log.warning("model.max_length: %s reads at most %d tokens; longer texts are cut there", config.name, longest)
     model = Model(
-        tokenizer, backbone, head, labels=labels, device=device, dtype=_dtype(config.dtype, device), max_length=longest
+        tokenizer,
+        backbone,
+        head,
+        labels=labels,
+        device=device,
+        dtype=_dtype(config.dtype, device),
+        max_length=longest,
     )
     return model.to(device).eval()
 
@@ -223,7 +232,10 @@ def resolve(config: ModelConfig) -> str:
         package = config.name.removeprefix("package:")
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
         roots = [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
-        folder = next((root / sub for root in roots for sub in ("model", "") if (root / sub / "config.json").exists()), None)
+        folder = next(
+            (root / sub for root in roots for sub in ("model", "") if (root / sub / "config.json").exists()),
+            None,
+        )
         if folder is None:
             raise ConfigError(
                 f"the Python package {package!r} is not installed, or holds no model",
@@ -303,7 +315,9 @@ def _device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"the device {name!r} cannot be used: {reason}", where="model.device", mend="use auto or cpu") from error
+        raise ConfigError(
+            f"the device {name!r} cannot be used: {reason}", where="model.device", mend="use auto or cpu"
+        ) from error
     return device
 
 

@@ -10,7 +10,7 @@ Packages add their own through an entry point of the group `streamlearn.<family>
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -41,13 +41,7 @@ class ComponentSpec(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Component(Protocol):
-    """What a registry holds."""
-
-    Config: ClassVar[type[Config]]
-
-
-C = TypeVar("C", bound=type[Component])
+C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
 

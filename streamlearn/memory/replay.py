@@ -38,9 +38,7 @@ class ReplayMemory:
         outputs: numbers a sample's stored output has (0: none are stored), kept as float32.
     """
 
-    def __init__(
-        self, capacity: int, width: int, vocabulary_size: int, policy: Policy, *, outputs: int = 0
-    ) -> None:
+    def __init__(self, capacity: int, width: int, vocabulary_size: int, policy: Policy, *, outputs: int = 0) -> None:
         self.capacity = capacity
         self.policy = policy
         self.seen = 0

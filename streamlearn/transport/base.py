@@ -10,7 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, Protocol
 
+from streamlearn.errors import TemporaryError
+
 Headers = Sequence[tuple[str, bytes | None]]
+
+
+class TransactionAbortedError(TemporaryError):
+    """The log refused the transaction, and it was aborted: nothing of it counts, and the batch can be taken again."""
 
 
 class TopicPartition(NamedTuple):
@@ -66,11 +72,30 @@ class Source(Protocol):
         ...
 
     def positions(self) -> dict[TopicPartition, int]:
-        """Return the next offset of each assigned partition."""
+        """Return the next offset of each assigned partition.
+
+        At the end of a partition this is past the markers of transactions, which are offsets without a record.
+        """
         ...
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read on from these offsets."""
+        """Read on from these offsets; the other partitions stay where they are."""
+        ...
+
+    def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
+        """Ask the log for the first offset of each assigned partition, and for the one after its last stable record.
+
+        Raises:
+            BrokerError: the log does not answer.
+        """
+        ...
+
+    def committed(self) -> dict[TopicPartition, int]:
+        """Ask the log for the group's committed offsets; partitions without one are left out.
+
+        Raises:
+            BrokerError: the log does not answer.
+        """
         ...
 
     def lag(self) -> dict[TopicPartition, int]:
@@ -78,7 +103,7 @@ class Source(Protocol):
         ...
 
     def at_end(self) -> bool:
-        """Ask the log whether every partition was read to its end. False where the log does not answer."""
+        """Ask the log whether every partition was read to its last stable record. False where it does not answer."""
         ...
 
     def close(self) -> None:
@@ -110,6 +135,7 @@ class Transaction(Protocol):
 
         Raises:
             FencedError: another producer with the same transactional id took over.
+            TransactionAbortedError: nothing of it counts; seek back and take the batch again.
             BrokerError: the outcome is a failure, or is not known.
         """
         ...
@@ -121,6 +147,10 @@ class Transaction(Protocol):
 
 class Outlet(Sink, Transaction, Protocol):
     """A sink with its transaction."""
+
+    def max_bytes(self, topic: str) -> int:
+        """Return how many bytes of key, value and headers together the topic takes in one message."""
+        ...
 
     def close(self) -> None:
         """Release the producer without committing."""
@@ -151,7 +181,12 @@ def ranges(records: Sequence[Record]) -> list[Range]:
         for record in run:
             key, value = record.key, record.value
             digest.update(
-                struct.pack(">qii", record.offset, -1 if key is None else len(key), -1 if value is None else len(value))
+                struct.pack(
+                    ">qii",
+                    record.offset,
+                    -1 if key is None else len(key),
+                    -1 if value is None else len(value),
+                )
             )
             digest.update(key or b"")
             digest.update(value or b"")

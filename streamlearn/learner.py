@@ -1,0 +1,215 @@
+"""The learner: the only place where weights change."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from streamlearn import rng
+from streamlearn.batch import Batch, Sample, pad
+from streamlearn.memory import ReplayMemory
+from streamlearn.model import Model
+from streamlearn.registry import Config
+from streamlearn.stages import Stages
+from streamlearn.strategies import Strategy
+from streamlearn.tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+class LearnerConfig(Config):
+    """How new samples change the weights."""
+
+    batch_size: int = Field(16, ge=1, le=4096, description="New samples of one update.")
+    replay_size: int = Field(16, ge=0, le=4096, description="Stored samples rehearsed with each update.")
+    steps_per_batch: int = Field(
+        1, ge=1, le=100, description="Optimizer steps on each batch, each with a new rehearsal."
+    )
+    max_wait_seconds: float = Field(
+        5.0, gt=0, description="A partial batch is learned once its first sample has waited so long."
+    )
+    max_steps: int | None = Field(None, ge=0, description="Stop learning after so many steps, and only predict.")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Both fused.")
+    learning_rate: float = Field(5e-5, gt=0, description="Of the pre-trained body.")
+    head_learning_rate: float = Field(2e-3, gt=0, description="Of the head.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled from the gradient with adamw.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
+    clip_norm: float = Field(1.0, gt=0, description="The gradient's norm is cut to this.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="In the body, while learning.")
+    freeze: Literal["none", "encoder", "layers"] = Field(
+        "none", description="none: all but the word embeddings is trained; encoder: the head alone; "
+        "layers: the embeddings and the lowest `frozen_layers` layers stand still."
+    )  # fmt: skip
+    frozen_layers: int = Field(0, ge=0, description="With `freeze: layers`: how many, counted from the embeddings.")
+    train_embeddings: bool = Field(False, description="Train the word embeddings too.")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What one update did. `loss` is the mean over its steps; `skipped` counts steps whose loss or gradient was not
+    finite: they left the weights as they were."""
+
+    samples: int
+    replayed: int
+    steps: int
+    skipped: int
+    loss: float
+
+
+class Learner:
+    """Collects samples, and learns them in batches cut by count, in the order in which they came.
+
+    Args:
+        config: see `LearnerConfig`.
+        model: its head grows with the task's labels.
+        task: the loss, and the vocabulary of labels.
+        strategy: how a batch becomes a loss.
+        memory: what is rehearsed.
+        seed: of the rehearsal and of dropout.
+        stages: takes the time of the parts.
+    """
+
+    def __init__(
+        self, config: LearnerConfig, model: Model, task: Task, strategy: Strategy, memory: ReplayMemory,
+        *, seed: int, stages: Stages,
+    ) -> None:  # fmt: skip
+        self.config, self.model, self.task, self.strategy, self.memory = config, model, task, strategy, memory
+        self.seed, self.stages = seed, stages
+        self.step = 0
+        self.waiting: list[Sample] = []
+        self._replayed = 0
+        model.head.grow(len(task.labels))
+        freeze(model, config)
+        self.optimizer = _optimizer(config, model)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `learner.max_steps` was reached."""
+        return self.config.max_steps is not None and self.step >= self.config.max_steps
+
+    def add(self, samples: Sequence[Sample]) -> list[Update]:
+        """Take samples in; learn every batch that is now full, and keep the rest waiting."""
+        self.waiting.extend(samples)
+        updates = []
+        size = self.config.batch_size
+        while len(self.waiting) >= size:
+            batch, self.waiting = self.waiting[:size], self.waiting[size:]
+            updates.append(self.update(batch))
+        return updates
+
+    def flush(self) -> list[Update]:
+        """Learn what waits now, though the batch is not full."""
+        batch, self.waiting = self.waiting, []
+        return [self.update(batch)] if batch else []
+
+    def update(self, samples: Sequence[Sample]) -> Update:
+        """Learn one batch.
+
+        1. Labels never seen get a number and the head a row for each.
+        2. The strategy makes the loss, rehearsing from the memory; one optimizer step, unless loss or gradient is not
+           finite.
+        3. The batch is offered to the memory, if any of its steps was taken.
+        """
+        labels = np.array([self.task.labels.add(sample.label) for sample in samples])  # 1
+        self.model.head.grow(len(self.task.labels), self.optimizer)
+        batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
+        losses: list[float] = []
+        replayed = 0
+        for _ in range(self.config.steps_per_batch):  # 2
+            self._replayed = 0
+            loss = self._descend(batch)
+            if math.isfinite(loss):
+                losses.append(loss)
+                replayed += self._replayed
+        if losses and self.strategy.rehearses:  # 3
+            with self.stages("remember"):
+                self.memory.insert(batch, rng.stream(self.seed, "memory", self.step))
+        taken = len(losses)
+        mean = sum(losses) / taken if taken else math.nan
+        return Update(len(samples), replayed, taken, self.config.steps_per_batch - taken, mean)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return the model's scores for the batch, with gradients: (n, classes)."""
+        scores: torch.Tensor = self.model(batch.tokens)
+        return scores
+
+    def labels(self, batch: Batch) -> torch.Tensor:
+        """Return the batch's labels on the model's device: (n,)."""
+        return torch.from_numpy(batch.labels).to(self.model.device)
+
+    def rehearse(self, memory: ReplayMemory) -> Batch:
+        """Draw `learner.replay_size` stored samples, or as many as there are."""
+        with self.stages("rehearse", within="learn"):
+            replay = memory.sample(self.config.replay_size, rng.stream(self.seed, "rehearse", self.step))
+        self._replayed += len(replay)
+        return replay
+
+    def _descend(self, batch: Batch) -> float:
+        """Take one optimizer step and return its loss; a loss or gradient that is not finite takes none (nan)."""
+        with self.stages("learn"), self._dropout():
+            loss = torch.stack(list(self.strategy.loss(self, batch, self.memory).values())).sum()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(self._trained(), self.config.clip_norm)
+            value = float(loss.detach())
+            if not (math.isfinite(value) and math.isfinite(float(norm))):
+                self.optimizer.zero_grad(set_to_none=True)
+                return math.nan
+            self.optimizer.step()
+            self.step += 1
+        return value
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    @contextmanager
+    def _dropout(self) -> Iterator[None]:
+        """Seed torch's generator for this step alone; without dropout nothing draws from it."""
+        if not self.config.dropout:
+            yield
+            return
+        device = self.model.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(rng.torch_seed(self.seed, "dropout", self.step))
+            self.model.train()
+            try:
+                yield
+            finally:
+                self.model.eval()
+
+
+def freeze(model: Model, config: LearnerConfig) -> None:
+    """Choose what is trained: sets `requires_grad` of every parameter of the backbone."""
+    backbone = model.backbone
+    model.requires_grad_(True)
+    if config.freeze == "encoder":
+        backbone.requires_grad_(False)
+    if not config.train_embeddings:
+        backbone.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
+    if config.freeze == "layers":
+        layers = max((m for m in backbone.modules() if isinstance(m, nn.ModuleList)), key=len)
+        for layer in layers[: config.frozen_layers]:
+            layer.requires_grad_(False)
+        first = next(layers[0].parameters())
+        for parameter in backbone.parameters():  # what comes before the first layer: embeddings of all kinds
+            if parameter is first:
+                break
+            parameter.requires_grad_(False)
+
+
+def _optimizer(config: LearnerConfig, model: Model) -> torch.optim.Optimizer:
+    body = [parameter for parameter in model.backbone.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": body, "lr": config.learning_rate},
+        {"params": list(model.head.parameters()), "lr": config.head_learning_rate},
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
