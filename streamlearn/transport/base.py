@@ -7,12 +7,14 @@ inside confluent-kafka) and `memory` (this process). None of this needs torch.
 import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from streamlearn.errors import TemporaryError
+from streamlearn.errors import StreamlearnError, TemporaryError
 
 Headers = Sequence[tuple[str, bytes | None]]
+Start = Literal["earliest", "latest"] | datetime
 
 
 class TransactionAbortedError(TemporaryError):
@@ -60,7 +62,7 @@ class Range(NamedTuple):
     partition: int
     start: int
     next: int
-    count: int
+    count: int  # type: ignore[assignment]  # the field hides tuple.count, which nobody calls on a range
     digest: str
 
 
@@ -83,7 +85,7 @@ class Source(Protocol):
         ...
 
     def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
-        """Ask the log for the first offset of each assigned partition, and for the one after its last stable record.
+        """Ask the log for the first offset of each assigned partition, and for its last stable offset.
 
         Raises:
             BrokerError: the log does not answer.
@@ -103,7 +105,7 @@ class Source(Protocol):
         ...
 
     def at_end(self) -> bool:
-        """Ask the log whether every partition was read to its last stable record. False where it does not answer."""
+        """Ask the log whether every partition was read to its last stable offset. False where it does not answer."""
         ...
 
     def close(self) -> None:
@@ -192,3 +194,22 @@ def ranges(records: Sequence[Record]) -> list[Range]:
             digest.update(value or b"")
         result.append(Range(topic, partition, run[0].offset, run[-1].offset + 1, len(run), digest.hexdigest()))
     return result
+
+
+def lost(tp: TopicPartition, offset: int, low: int, high: int) -> StreamlearnError:
+    """Say that the log, which holds `low` <= offset < `high`, does not hold the next record to read."""
+    if offset < low:
+        return StreamlearnError(
+            f"the next record to read, offset {offset}, was deleted: the log begins at {low}, "
+            f"so {low - offset} offsets are gone that were never read",
+            where=str(tp),
+            mend="raise the topic's `retention.ms` and `retention.bytes`; "
+            "to go on with what is left, set `recovery.accept_loss: true`",
+        )
+    return StreamlearnError(
+        f"the next record to read, offset {offset}, is past the log's end at {high}: "
+        "the topic was made anew, or its broker lost records",
+        where=str(tp),
+        mend="give the learner a new `name` where the topic was made anew on purpose; "
+        "to go on with what is there, set `recovery.accept_loss: true`",
+    )

@@ -1,31 +1,27 @@
 """A log of records in this process, with real transactions: for tests, and for `evaluate`.
 
-It behaves as Kafka does where a reader or a writer can tell: offsets per partition, markers of transactions that take
-an offset each, readers that stop at the first open transaction and never see an aborted record, transactional ids that
-fence an older holder, committed offsets per group, retention. It has no threads of its own and reads no clock but the
-one given, so that a run can be repeated.
+It behaves as Kafka does where a reader or a writer can tell: offsets per partition, markers of transactions
+that take an offset each, readers that stop at the first open transaction and never see an aborted record,
+transactional ids that fence an older holder, committed offsets per group, retention. It has no threads of its
+own, and stamps records with the clock it is given, so that a run can be repeated.
 
-Records with a key go to the partition `crc32(key) % partitions` (Kafka's default is murmur2, which is slow in Python);
-those without a key take the partitions in turn.
+Records with a key go to the partition `crc32(key) % partitions` (Kafka's own choice, murmur2, is slow in
+Python); those without a key take the partitions in turn.
 """
 
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
 from zlib import crc32
 
 from streamlearn.errors import ConfigError, FencedError, StreamlearnError
-from streamlearn.transport.base import Message, Record, TopicPartition
-
-Start = Literal["earliest", "latest"] | datetime
+from streamlearn.transport.base import Message, Record, Start, TopicPartition, lost
 
 
 @dataclass(slots=True)
 class _Partition:
-    """One partition. An entry of None is an offset without a visible record: a marker, or an aborted record."""
+    """One partition. An entry of None is an offset without a record: a marker, or an aborted record."""
 
     base: int = 0
     entries: list[Record | None] = field(default_factory=list)
@@ -95,20 +91,18 @@ class MemoryLog:
         """
         with self.changed:
             part = self._partition(tp)
-            stable = part.stable
             if not part.base <= offset <= part.end:
                 raise lost(tp, offset, part.base, part.end)
             records: list[Record] = []
-            while offset < stable and len(records) < limit:
-                at = offset - part.base
-                chunk = part.entries[at : min(at + limit - len(records), stable - part.base)]
+            entries, at, end = part.entries, offset - part.base, part.stable - part.base
+            while at < end and len(records) < limit:
+                chunk = entries[at : min(at + limit - len(records), end)]
                 records += [record for record in chunk if record is not None]
-                offset += len(chunk)
-            # Offsets without a record up to the stable end count as read, as they do at Kafka's end of partition.
-            if not any(part.entries[offset - part.base : stable - part.base][:1]):
-                while offset < stable and part.entries[offset - part.base] is None:
-                    offset += 1
-            return records, offset
+                at += len(chunk)
+            # Offsets without a record count as read, or a reader would never be at the end behind a marker.
+            while at < end and entries[at] is None:
+                at += 1
+            return records, part.base + at
 
     def records(self, topic: str) -> list[Record]:
         """Return every committed record of a topic, by partition and offset."""
@@ -126,7 +120,7 @@ class MemoryLog:
         return part.base, part.stable
 
     def offset_at(self, tp: TopicPartition, timestamp: int) -> int:
-        """Return the offset of the first record with this timestamp (milliseconds) or a later one, else the end."""
+        """Return the offset of the first record at or after a time (in milliseconds), else the end."""
         part = self._partition(tp)
         for record in part.entries:
             if record is not None and record.timestamp >= timestamp:
@@ -143,7 +137,7 @@ class MemoryLog:
     # The producers' side: `MemoryOutlet` calls these with the epoch that `fence` gave it.
 
     def fence(self, transactional_id: str) -> int:
-        """Abort what an earlier holder of the id left open, lock it out, and return the new holder's epoch."""
+        """Abort what an earlier holder of the id left open, lock it out, return the new holder's epoch."""
         with self.changed:
             producer = self._producers.setdefault(transactional_id, _Producer())
             self._end(transactional_id, producer, commit=False)
@@ -194,7 +188,11 @@ class MemoryLog:
         self.changed.notify_all()
 
     def _write(
-        self, topic: str, messages: Iterable[Message], partition: int | None, transactional_id: str | None = None
+        self,
+        topic: str,
+        messages: Iterable[Message],
+        partition: int | None,
+        transactional_id: str | None = None,
     ) -> list[tuple[TopicPartition, int]]:
         parts = self._of(topic)
         count, turn, now = len(parts), self._turn.get(topic, 0), self.clock
@@ -231,17 +229,6 @@ class MemoryLog:
         return self._of(tp.topic)[tp.partition]
 
 
-def lost(tp: TopicPartition, offset: int, low: int, high: int) -> StreamlearnError:
-    """Say that the log does not hold the next offset to read, and what was lost."""
-    if offset < low:
-        what = f"the next record to read, offset {offset}, is gone: the log now begins at {low}, so {low - offset} offsets were deleted before they were read"
-        mend = "raise the topic's `retention.ms` or `retention.bytes`; to go on with what is left, set `recovery.accept_loss: true`"
-    else:
-        what = f"the next record to read, offset {offset}, is past the log's end at {high}: the topic was made anew, or the broker lost records"
-        mend = "if the topic was made anew, give the learner a new `name` or set `recovery.accept_loss: true`"
-    return StreamlearnError(what, where=str(tp), mend=mend)
-
-
 class MemorySource:
     """Reads all partitions of its topics in a `MemoryLog`.
 
@@ -274,7 +261,7 @@ class MemorySource:
             if tp in known:
                 self._positions[tp] = known[tp]
             elif tp.topic in begun or start == "earliest":
-                # A partition that its siblings' positions do not name was added later: nothing of it was read.
+                # Its siblings' positions do not name it, so it was added later, and nothing of it was read.
                 self._positions[tp] = log.bounds(tp)[0]
             elif start == "latest":
                 self._positions[tp] = log.bounds(tp)[1]
@@ -332,7 +319,8 @@ class MemorySource:
         records: list[Record] = []
         for tp in partitions:
             if len(records) < max_records:
-                some, self._positions[tp] = self._log.read(tp, self._positions[tp], max_records - len(records))
+                limit = max_records - len(records)
+                some, self._positions[tp] = self._log.read(tp, self._positions[tp], limit)
                 records += some
         return records
 
