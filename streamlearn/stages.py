@@ -5,6 +5,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
+
 
 class Histogram:
     """Counts of observations by upper bound, as Prometheus has them.
@@ -19,9 +22,15 @@ class Histogram:
         self.sum = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count an observation."""
+        """Count an observation, or several of the same value."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
+
+    def observe_all(self, values: npt.NDArray[np.float64]) -> None:
+        """Count many observations at once."""
+        for bucket, count in enumerate(np.bincount(np.searchsorted(self.bounds, values)).tolist()):
+            self.counts[bucket] += count
+        self.sum += float(values.sum())
 
 
 class Stages:

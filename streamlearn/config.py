@@ -1,0 +1,210 @@
+"""The configuration tree: what can be set, what it means, and what follows from `name`.
+
+Components own their part (`learner.LearnerConfig`, `memory.MemoryConfig`, ...); this file joins them. How the values
+are read from file, environment and command line is in `settings.py`.
+"""
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from streamlearn.errors import ConfigError
+from streamlearn.events import Fields
+from streamlearn.learner import LearnerConfig
+from streamlearn.memory import MemoryConfig, policies
+from streamlearn.model import ModelConfig
+from streamlearn.registry import ComponentSpec, Config, Registry
+from streamlearn.strategies import strategies
+from streamlearn.tasks import tasks
+
+# Where a component is named, and the family that knows it.
+COMPONENTS: Mapping[tuple[str, ...], Registry[Any]] = {
+    ("task",): tasks,
+    ("strategy",): strategies,
+    ("memory", "policy"): policies,
+}
+
+
+class TopicsConfig(Config):
+    """The topics; what is not set follows from `name`."""
+
+    events: str = Field(description="Where events come from; yours.")
+    predictions: str = Field("", description="Where predictions go. [NAME.predictions]")
+    dead_letters: str = Field("", description="Where events that cannot be taken go. [NAME.dead-letters]")
+
+
+class KafkaConfig(Config):
+    """The broker and the topics."""
+
+    bootstrap_servers: str = Field(
+        "localhost:9092",
+        description="host:port, several with commas; `embedded` starts a broker inside this process, for a try only.",
+    )
+    topics: TopicsConfig
+    start: Literal["earliest", "latest"] | datetime = Field(
+        "earliest", description="Where a new group begins: earliest, latest, or a time such as 2026-01-31T00:00:00Z."
+    )
+    delivery: Literal["at-least-once"] = Field(
+        "at-least-once",
+        description="Predictions are flushed, then the position is committed: a crash repeats, and loses nothing.",
+    )
+    create_topics: bool = Field(
+        True, description="Create the topics that streamlearn writes when they are missing; never the events topic."
+    )
+    group_id: str = Field("", description="The consumer group that holds the position. [streamlearn.NAME]")
+    client: dict[str, str | int | float | bool] = Field(
+        {}, description="Passed to librdkafka as it is: TLS, SASL and the rest, such as security.protocol: SASL_SSL."
+    )
+
+
+class ServingConfig(Config):
+    """How events are predicted."""
+
+    top_k: int = Field(3, ge=1, le=100, description="Labels that a prediction names, likeliest first.")
+    max_batch: int = Field(
+        64, ge=1, le=10_000, description="Most events predicted together: what comes later waits for the next batch."
+    )
+
+
+class MetricsConfig(Config):
+    """The HTTP server with /metrics, /healthz and /readyz."""
+
+    enabled: bool = Field(True, description="Serve them at all.")
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 lets other machines in.")
+    port: int = Field(9464, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    window: int = Field(
+        1000, ge=1, le=1_000_000, description="Labelled events that the prequential measures look back on."
+    )
+    max_labels: int = Field(
+        200, ge=1, le=10_000, description="Labels that have metrics of their own; the rest is counted as `other`."
+    )
+
+
+class SnapshotsConfig(Config):
+    """Where streamlearn keeps its state."""
+
+    path: str = Field(
+        "", description="A local folder. Now it holds the lock that keeps a second run out. [./state/NAME]"
+    )
+
+
+class LimitsConfig(Config):
+    """What bounds memory and patience."""
+
+    record_bytes: int = Field(262_144, ge=100, description="A larger event is a dead letter: too-large.")
+    labels: int = Field(10_000, ge=2, description="Different labels; an event with one more is a dead letter.")
+    connect_seconds: float = Field(10, gt=0, description="How long the broker may take to answer at start.")
+    stalled_seconds: float = Field(60, gt=0, description="A partition that has records and gives none is read anew.")
+    progress_seconds: float = Field(120, gt=0, description="/healthz fails when the loop made no turn for so long.")
+    unknown_tokens: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of tokens unknown to the tokenizer above which a warning names better models.",
+    )
+
+
+class Root(Config):
+    """The whole configuration of one learner."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$",
+        description="Names the learner; its group, topics and state folder follow from it.",
+    )
+    kafka: KafkaConfig
+    fields: Fields = Field(Fields(), description="Where an event's parts stand in your payload.")
+    model: ModelConfig
+    task: ComponentSpec = Field(description="What is predicted.")
+    strategy: ComponentSpec = Field(
+        ComponentSpec(name="er"), description="How the new is learned without losing the old."
+    )
+    memory: MemoryConfig = MemoryConfig()
+    learner: LearnerConfig = LearnerConfig()
+    serving: ServingConfig = ServingConfig()
+    snapshots: SnapshotsConfig
+    metrics: MetricsConfig = MetricsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    seed: int = Field(0, ge=0, lt=2**63, description="Of every random stream.")
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> "Root":
+        topics = self.kafka.topics
+        names = [topics.events, topics.predictions, topics.dead_letters]
+        if len(set(names)) < len(names):
+            raise ValueError("kafka.topics: events, predictions and dead_letters must be three different topics")
+        return self
+
+
+def derive(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str, ...]]]:
+    """Fill in what follows from `name`; return the filled copy and the paths that were filled."""
+    filled = copy.deepcopy(dict(data))
+    name = filled.get("name")
+    derived: set[tuple[str, ...]] = set()
+    if not isinstance(name, str):
+        return filled, derived
+    for path, value in {
+        ("kafka", "topics", "predictions"): f"{name}.predictions",
+        ("kafka", "topics", "dead_letters"): f"{name}.dead-letters",
+        ("kafka", "group_id"): f"streamlearn.{name}",
+        ("snapshots", "path"): f"./state/{name}",
+    }.items():
+        section: Any = filled
+        for key in path[:-1]:
+            section = section.setdefault(key, {}) if isinstance(section, dict) else None
+        if isinstance(section, dict) and path[-1] not in section:
+            section[path[-1]] = value
+            derived.add(path)
+    return filled, derived
+
+
+def components(root: Root) -> dict[tuple[str, ...], Config]:
+    """Return the checked settings of every component that the configuration names.
+
+    Raises:
+        ConfigError: no such component.
+        ValidationError: a component's setting is wrong; its `loc` begins with the component's place.
+    """
+    found: dict[tuple[str, ...], Config] = {}
+    for path, registry in COMPONENTS.items():
+        spec: Any = root
+        for key in path:
+            spec = getattr(spec, key)
+        try:
+            found[path] = registry.config(spec)
+        except ValidationError as error:
+            lines: list[Any] = [
+                {"type": e["type"], "loc": (*path, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
+                for e in error.errors()
+            ]
+            raise ValidationError.from_exception_data(error.title, lines) from error
+        except ConfigError as error:
+            raise ConfigError(error.what, where=".".join((*path, "name")), mend=error.mend) from error
+    return found
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration file, with every registered component's settings."""
+    whole = Root.model_json_schema()
+    whole["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    whole["$id"] = "config.schema.json"
+    definitions = whole["$defs"]
+    definitions.pop("ComponentSpec", None)
+    for path, registry in COMPONENTS.items():
+        choices: list[dict[str, Any]] = [{"type": "string", "enum": list(registry)}]
+        for name in registry:
+            own = registry.cls(name).Config.model_json_schema()
+            own["title"] = name
+            own["properties"] = {"name": {"const": name}, **own.get("properties", {})}
+            own["required"] = ["name", *own.get("required", [])]
+            choices.append(own)
+        section = whole if len(path) == 1 else definitions["MemoryConfig"]
+        old = section["properties"][path[-1]]
+        kept = {key: old[key] for key in ("description",) if key in old}
+        default = old.get("default")
+        section["properties"][path[-1]] = {"anyOf": choices, **kept, **({"default": default} if default else {})}
+    # What follows from the name need not stand in the file.
+    whole["required"] = [key for key in whole["required"] if key != "snapshots"]
+    return whole

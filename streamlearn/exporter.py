@@ -1,0 +1,223 @@
+"""What Prometheus sees: one catalogue of metrics, and one collector that reads the service when it is scraped."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from streamlearn.stages import Histogram
+
+if TYPE_CHECKING:
+    from streamlearn.service import Service
+
+OTHER = "other"
+ABSTAINED = "none"
+OUTCOMES = ("learned", "discarded", "held_back")
+
+Sample = tuple[tuple[str, ...], float]
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A metric: what it is called (without the prefix), what it means, its labels, and how to read its samples."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    read: "Callable[[Service], Iterable[Sample]]"
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramEntry:
+    """A histogram: like `Entry`, but its samples are histograms."""
+
+    name: str
+    help: str
+    read: "Callable[[Service], Iterable[tuple[tuple[str, ...], Histogram]]]"
+    labels: tuple[str, ...] = ()
+
+
+def _one(value: float) -> list[Sample]:
+    return [((), value)]
+
+
+def _if_known(value: float) -> list[Sample]:
+    """A measure that has no value yet is left out: a gap on the dashboard, not a false figure."""
+    return [] if math.isnan(value) else _one(value)
+
+
+def _by(counts: Mapping[str, float], known: Iterable[str] = ()) -> list[Sample]:
+    return [((key,), value) for key, value in {**dict.fromkeys(known, 0), **counts}.items()]
+
+
+def _by_label(service: "Service", counts: Mapping[str, float]) -> list[Sample]:
+    """One sample a label, up to `metrics.max_labels` of them in the order in which they became known."""
+    own = set(service.learner.task.labels.names[: service.root.metrics.max_labels])
+    bounded: Counter[str] = Counter()
+    for label, count in counts.items():
+        bounded[label if label in own or label == ABSTAINED else OTHER] += int(count)
+    return _by(bounded)
+
+
+def _predictions(service: "Service") -> list[Sample]:
+    counts = {ABSTAINED if label is None else label: count for label, count in service.totals.predictions.copy().items()}
+    return _by_label(service, counts)
+
+
+def _memory(service: "Service") -> list[Sample]:
+    names = service.learner.task.labels.names
+    return _by_label(service, {names[label]: count for label, count in service.learner.memory.counts().items()})
+
+
+CATALOGUE: tuple[Entry, ...] = (
+    Entry("events", "counter", "Events taken from the topic, good or bad.", lambda s: _one(s.totals.events)),
+    Entry(
+        "predictions",
+        "counter",
+        "Predictions published, by predicted label; none: the model abstained.",
+        _predictions,
+        ("label",),
+    ),
+    Entry(
+        "labels",
+        "counter",
+        "Labels by what became of them.",
+        lambda s: _by(s.totals.labels.copy(), OUTCOMES),
+        ("outcome",),
+    ),
+    Entry(
+        "dead_letters",
+        "counter",
+        "Events that could not be taken, by reason.",
+        lambda s: _by(s.totals.dead_letters.copy()),
+        ("reason",),
+    ),
+    Entry("learner_steps", "counter", "Optimizer steps taken.", lambda s: _one(s.learner.step)),
+    Entry(
+        "learner_steps_skipped",
+        "counter",
+        "Steps not taken because loss or gradient was not finite.",
+        lambda s: _one(s.totals.steps_skipped),
+    ),
+    Entry(
+        "samples_learned",
+        "counter",
+        "Samples that took part in a step, by origin.",
+        lambda s: _by({"new": s.totals.samples_new, "replay": s.totals.samples_replayed}),
+        ("origin",),
+    ),
+    Entry(
+        "commits",
+        "counter",
+        "Micro-batches committed, by outcome.",
+        lambda s: _by(s.totals.commits.copy(), ("committed", "failed")),
+        ("outcome",),
+    ),
+    Entry(
+        "prequential_accuracy",
+        "gauge",
+        "Share of right predictions among the last labelled events (fraction).",
+        lambda s: _if_known(s.prequential.accuracy),
+    ),
+    Entry(
+        "prequential_loss",
+        "gauge",
+        "Mean negative log-probability of the last labels (nats).",
+        lambda s: _if_known(s.prequential.loss),
+    ),
+    Entry(
+        "prequential_kappa",
+        "gauge",
+        "Agreement of the last predictions and labels beyond chance (Cohen's kappa).",
+        lambda s: _if_known(s.prequential.kappa),
+    ),
+    Entry("memory_samples", "gauge", "Samples in the replay memory, by label.", _memory, ("label",)),
+    Entry(
+        "memory_capacity_samples",
+        "gauge",
+        "Samples that the replay memory holds at most.",
+        lambda s: _one(s.learner.memory.capacity),
+    ),
+    Entry("memory_bytes", "gauge", "Bytes that the replay memory's columns take.", lambda s: _one(s.learner.memory.nbytes)),
+    Entry(
+        "consumer_lag_records",
+        "gauge",
+        "Records that wait in the topic, by partition.",
+        lambda s: [((tp.topic, str(tp.partition)), lag) for tp, lag in s.source.lag().items()],
+        ("topic", "partition"),
+    ),
+    Entry(
+        "waiting_samples",
+        "gauge",
+        "Labelled samples that wait for a full batch.",
+        lambda s: _one(len(s.learner.waiting)),
+    ),
+    Entry("known_labels", "gauge", "Labels known to the model.", lambda s: _one(len(s.learner.task.labels))),
+    Entry(
+        "unknown_token_ratio",
+        "gauge",
+        "Share of tokens that the tokenizer does not know (fraction).",
+        lambda s: _if_known(s.totals.unknown_tokens / s.totals.tokens if s.totals.tokens else math.nan),
+    ),
+    Entry("learner_step", "gauge", "Step of the learning weights.", lambda s: _one(s.learner.step)),
+    Entry("champion_step", "gauge", "Step of the served weights.", lambda s: _one(s.champion_step)),
+    Entry(
+        "model_info",
+        "gauge",
+        "Always 1; its labels name the model, the task and the strategy.",
+        lambda s: [((s.root.model.name, s.root.task.name, s.root.strategy.name), 1)],
+        ("name", "task", "strategy"),
+    ),
+)
+
+HISTOGRAMS: tuple[HistogramEntry, ...] = (
+    HistogramEntry(
+        "prediction_latency_seconds", "From an event's poll to the commit of its prediction.", lambda s: [((), s.totals.latency)]
+    ),
+    HistogramEntry(
+        "event_age_seconds", "From an event's own time to the commit of its prediction.", lambda s: [((), s.totals.age)]
+    ),
+    HistogramEntry(
+        "stage_duration_seconds",
+        "Time of a stage of the loop; `wait` is waiting for records.",
+        lambda s: [((stage,), histogram) for stage, histogram in s.stages.histograms.copy().items()],
+        ("stage",),
+    ),
+)
+
+
+class ServiceCollector(Collector):
+    """Reads the service's state each time Prometheus asks. The loop itself knows nothing of it."""
+
+    def __init__(self, service: "Service") -> None:
+        self.service = service
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric of the catalogue."""
+        for entry in CATALOGUE:
+            make: type[Family] = CounterMetricFamily if entry.kind == "counter" else GaugeMetricFamily
+            family = make(f"streamlearn_{entry.name}", entry.help, labels=entry.labels)
+            for labels, value in entry.read(self.service):
+                family.add_metric(labels, value)
+            yield family
+        for histogram in HISTOGRAMS:
+            shown = HistogramMetricFamily(f"streamlearn_{histogram.name}", histogram.help, labels=histogram.labels)
+            for labels, counts in histogram.read(self.service):
+                shown.add_metric(labels, buckets=_cumulative(counts), sum_value=counts.sum)
+            yield shown
+
+
+def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    total = 0
+    buckets = []
+    for bound, count in zip((*histogram.bounds, math.inf), list(histogram.counts), strict=True):
+        total += count
+        buckets.append(("+Inf" if math.isinf(bound) else repr(float(bound)), float(total)))
+    return buckets

@@ -1,0 +1,303 @@
+"""Reading the configuration: `--set` over environment over file over default, secrets, and errors that help.
+
+Every value remembers where it came from, so that `config show` can say so and an error can name file and line.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from streamlearn.config import COMPONENTS, Root, components, derive
+from streamlearn.errors import ConfigError
+from streamlearn.registry import Config
+
+PREFIX = "STREAMLEARN_"
+SCALARS = ("name", "seed")
+HIDDEN = "********"
+SECRET_WORDS = ("password", "secret", "token", "key.pem", "jaas", "credential")
+
+Where = tuple[str, ...]
+
+
+@dataclass
+class Settings:
+    """A checked configuration, with the origin of each value that is not a default.
+
+    `secrets` are the places whose values are never shown.
+    """
+
+    root: Root
+    components: dict[Where, Config]
+    origins: dict[Where, str]
+    secrets: set[Where] = field(default_factory=set)
+
+    def show(self) -> str:
+        """Return the whole effective configuration as YAML, each value with where it comes from."""
+        tree = self.root.model_dump(mode="json")
+        for path, config in self.components.items():
+            section = tree
+            for key in path[:-1]:
+                section = section[key]
+            section[path[-1]] = {"name": section[path[-1]]["name"], **config.model_dump(mode="json")}
+        return "\n".join(self._lines(tree, ()))
+
+    def _lines(self, tree: Mapping[str, Any], where: Where) -> Iterator[str]:
+        for key, value in tree.items():
+            place = (*where, key)
+            margin = "  " * len(where)
+            if isinstance(value, dict) and value:
+                yield f"{margin}{key}:"
+                yield from self._lines(value, place)
+            else:
+                yield f"{margin}{key}: {HIDDEN if self._is_secret(place) else _inline(value)}  # {self._origin(place)}"
+
+    def _origin(self, path: Where) -> str:
+        for depth in range(len(path), 0, -1):
+            if path[:depth] in self.origins:
+                return self.origins[path[:depth]]
+        return "default"
+
+    def _is_secret(self, path: Where) -> bool:
+        hidden = any(path[:depth] in self.secrets for depth in range(1, len(path) + 1))
+        return hidden or (path[:2] == ("kafka", "client") and any(word in path[-1].lower() for word in SECRET_WORDS))
+
+
+def load(path: str | Path, sets: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration file, lay environment and `--set` over it, and check the whole.
+
+    1. Read the file, with the line of every key.
+    2. Lay the environment over it, then `--set`.
+    3. Put in secrets from files and environment variables.
+    4. Fill in what follows from `name`.
+    5. Check everything, and report all that is wrong at once.
+
+    Args:
+        path: a YAML file.
+        sets: `a.b=value` each, the value in YAML.
+        environment: variables such as STREAMLEARN_KAFKA__BOOTSTRAP_SERVERS; the process's own where not given.
+
+    Raises:
+        ConfigError: says where, what and how to mend it.
+    """
+    path = Path(path)
+    environment = os.environ if environment is None else environment
+    data, lines = _read(path)  # 1
+    origins = {where: f"{path.name}:{line}" for where, line in lines.items()}
+    overlays = [(where, value, name) for name, where, value in _from_environment(environment)]
+    overlays += [(where, value, "--set") for where, value in map(_from_set, sets)]
+    for where, value, origin in overlays:  # 2
+        _put(data, where, value, origin)
+        origins = {known: text for known, text in origins.items() if known[: len(where)] != where}
+        origins[where] = origin
+    secrets: set[Where] = set()
+    data = _with_secrets(data, (), path.parent, environment, origins=origins, secrets=secrets)  # 3
+    data, derived = derive(data)  # 4
+    origins.update(dict.fromkeys(derived, "from name"))
+    try:  # 5
+        root = Root.model_validate(data)
+        found = components(root)
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(_explain(error, origins, secrets, str(path))), mend=f"see `streamlearn config schema {path}`"
+        ) from error
+    except ConfigError as error:
+        where = tuple((error.where or "").split("."))
+        place = origins.get(where) or origins.get(where[:-1]) or str(path)
+        raise ConfigError(error.what, where=f"{place}: {error.where}", mend=error.mend) from error
+    return Settings(root, found, origins, secrets)
+
+
+def ignored(root: Root) -> list[str]:
+    """Name the settings that were given but have no effect as the others stand."""
+    found = []
+    learner = root.learner
+    if learner.frozen_layers and learner.freeze != "layers":
+        found.append(f"learner.frozen_layers: ignored while learner.freeze is {learner.freeze!r}; set it to 'layers'")
+    if learner.freeze == "layers" and not learner.frozen_layers:
+        found.append("learner.freeze: 'layers' freezes only the embeddings while learner.frozen_layers is 0")
+    if "momentum" in learner.model_fields_set and learner.optimizer != "sgd":
+        found.append("learner.momentum: ignored with learner.optimizer 'adamw'")
+    if learner.train_embeddings and learner.freeze != "none":
+        found.append(f"learner.train_embeddings: ignored while learner.freeze is {learner.freeze!r}")
+    if root.strategy.name == "finetune" and {"replay_size"} & learner.model_fields_set:
+        found.append("learner.replay_size: ignored with strategy 'finetune', which does not rehearse")
+    if root.model.revision and (root.model.name.startswith("package:") or Path(root.model.name).is_dir()):
+        found.append("model.revision: ignored, since model.name is not a hub id")
+    return found
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[Where, int]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = get_close_matches(
+            path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [], 1
+        )
+        hint = f"did you mean {path.parent / near[0]}?" if near else "give the path of a YAML file"
+        raise ConfigError("there is no such file", where=str(path), mend=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot be read: {reason}", where=str(path), mend="check the path and its rights") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"is not valid YAML: {problem}", where=where, mend="mend the file there") from error
+    if not isinstance(data, dict):
+        raise ConfigError(
+            "holds no settings", where=str(path), mend="begin with `name: ...`; README shows a whole file"
+        )
+    lines: dict[Where, int] = {}
+    _collect_lines(node, (), lines, path)
+    return data, lines
+
+
+def _collect_lines(node: yaml.Node | None, where: Where, lines: dict[Where, int], path: Path) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        place = (*where, str(key.value))
+        line = key.start_mark.line + 1
+        if place in lines:
+            raise ConfigError(
+                f"{'.'.join(place)} stands twice, first in line {lines[place]}",
+                where=f"{path}:{line}",
+                mend="keep one of the two",
+            )
+        lines[place] = line
+        _collect_lines(value, place, lines, path)
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Where, Any]]:
+    """Yield the variables that name a setting: those with a double underscore, and STREAMLEARN_NAME and _SEED."""
+    for name in sorted(environment):
+        parts = name.removeprefix(PREFIX).lower().split("__")
+        if not name.startswith(PREFIX) or (len(parts) == 1 and parts[0] not in SCALARS):
+            continue
+        if parts[:2] == ["kafka", "client"]:  # librdkafka's names have dots, which a variable cannot have
+            parts = ["kafka", "client", ".".join(parts[2:]).replace("_", ".")]
+        yield name, tuple(parts), _scalar(environment[name], name)
+
+
+def _from_set(text: str) -> tuple[Where, Any]:
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"{text!r} is not a setting", where="--set", mend="write it as --set learner.batch_size=32")
+    if parts[:2] == ["kafka", "client"] and len(parts) > 2:
+        parts = ["kafka", "client", ".".join(parts[2:])]
+    return tuple(parts), _scalar(value, f"--set {key}")
+
+
+def _scalar(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError as error:
+        raise ConfigError("its value is not valid YAML", where=where, mend="put the value into quotes") from error
+
+
+def _put(data: dict[str, Any], where: Where, value: object, origin: str) -> None:
+    section = data
+    for depth, key in enumerate(where[:-1]):
+        inner = section.setdefault(key, {})
+        if isinstance(inner, str) and where[: depth + 1] in COMPONENTS:
+            inner = section[key] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"{'.'.join(where[: depth + 1])} is a value, and {'.'.join(where)} would be inside it",
+                where=origin,
+                mend="check the name of the setting with `streamlearn config show`",
+            )
+        section = inner
+    section[where[-1]] = value
+
+
+def _with_secrets(
+    value: Any,  # noqa: ANN401 - any YAML value
+    where: Where,
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    origins: dict[Where, str],
+    secrets: set[Where],
+) -> Any:  # noqa: ANN401 - any YAML value
+    """Replace each `{file: PATH}` and `{env: NAME}` by what it points to, and note the place."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1 and where and (kind := next(iter(value))) in ("file", "env") and isinstance(value[kind], str):
+        place = f"{origins.get(where, '')} {'.'.join(where)}".strip()
+        secrets.add(where)
+        if kind == "env":
+            if value["env"] not in environment:
+                raise ConfigError(
+                    f"the environment variable {value['env']} is not set",
+                    where=place,
+                    mend=f"export {value['env']}=...",
+                )
+            secret = environment[value["env"]]
+        else:
+            try:
+                secret = (folder / Path(value["file"]).expanduser()).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+                raise ConfigError(
+                    f"the file {value['file']} cannot be read: {reason}",
+                    where=place,
+                    mend="a relative path starts from the configuration's folder; check that this user may read it",
+                ) from None
+        origins[where] = f"{kind} {value[kind]}"
+        return secret
+    return {
+        key: _with_secrets(inner, (*where, str(key)), folder, environment, origins=origins, secrets=secrets)
+        for key, inner in value.items()
+    }
+
+
+def _explain(error: ValidationError, origins: Mapping[Where, str], secrets: set[Where], file: str) -> list[str]:
+    """Turn each of pydantic's errors into one line: origin, setting, what is wrong, the nearest name."""
+    messages = []
+    for detail in error.errors(include_url=False):
+        where = tuple(str(key) for key in detail["loc"])
+        while where and where not in origins and where[:-1] in origins and detail["type"] != "missing":
+            where = where[:-1]  # inside a union pydantic adds the branch's name
+        place = origins.get(where, file)
+        name = ".".join(where) or "the configuration"
+        if detail["type"] == "extra_forbidden":
+            near = get_close_matches(where[-1], _keys(where[:-1]), 1, 0.5)
+            text = "there is no such setting" + (f"; did you mean {near[0]!r}?" if near else "")
+        elif detail["type"] == "missing":
+            text = "is required"
+        else:
+            given = detail.get("input")
+            hidden = where in secrets or isinstance(given, dict | list)
+            text = detail["msg"].removeprefix("Value error, ")
+            text = text[0].lower() + text[1:] + ("" if hidden else f", not {given!r}")
+        messages.append(f"{place}: {name}: {text}")
+    return list(dict.fromkeys(messages))
+
+
+def _keys(where: Where) -> list[str]:
+    """Return the settings that there are at a place of the tree."""
+    model: Any = Root
+    for key in where:
+        annotation = model.model_fields[key].annotation if key in getattr(model, "model_fields", {}) else None
+        candidates = [annotation, *get_args(annotation)]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    if where in COMPONENTS:
+        registry = COMPONENTS[where]
+        return ["name", *(key for name in registry for key in registry.cls(name).Config.model_fields)]
+    return list(getattr(model, "model_fields", ()))
+
+
+def _inline(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    return text.removesuffix("\n").removesuffix("\n...")
