@@ -164,6 +164,7 @@ class Learner:
                 return math.nan
             self.optimizer.step()
             self.step += 1
+            self.model.trained = True
         return value
 
     def _trained(self) -> list[nn.Parameter]:

@@ -125,6 +125,7 @@ class Model(nn.Module):
         self.head = head
         self.tokenizer = tokenizer
         self.labels = tuple(labels)
+        self.trained = bool(labels)  # whether its scores mean anything; the learner's first step makes it so
         self.device, self.dtype, self.max_length = device, dtype, max_length
         self.vocabulary_size = max(len(tokenizer), int(getattr(tokenizer, "vocab_size", 0)))
         # Small slices keep padding low where arithmetic is dear; a GPU wants one large slice. Fixed, for repeatability.

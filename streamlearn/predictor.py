@@ -1,27 +1,53 @@
 """The predictor: what the served weights say of new events."""
 
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 
 from streamlearn.batch import IntArray, pad
 from streamlearn.model import Model
+from streamlearn.stages import Stages
 from streamlearn.tasks import Scores, Task
 
 
-class Predictor:
-    """Scores events with the served weights.
+class Answer(NamedTuple):
+    """What is said of n texts: their token ids, the scores (None before any label is known), and how many of all
+    tokens the tokenizer does not know."""
+
+    tokens: Sequence[IntArray]
+    scores: Scores | None
+    unknown_tokens: int
+
+
+class Predictor(Protocol):
+    """Anything that answers texts."""
+
+    def predict(self, texts: Sequence[str]) -> Answer:
+        """Answer a batch of texts; an error must leave it able to answer others."""
+        ...
+
+
+class ServedModel:
+    """Scores texts with the served weights.
 
     Args:
         model: the served weights; now the learner's own.
         task: turns the model's output into probabilities.
         top_k: how many labels a prediction names.
+        stages: takes the time of tokenizing and of the forward pass.
     """
 
-    def __init__(self, model: Model, task: Task, *, top_k: int) -> None:
-        self.model, self.task, self.top_k = model, task, top_k
+    def __init__(self, model: Model, task: Task, *, top_k: int, stages: Stages) -> None:
+        self.model, self.task, self.top_k, self.stages = model, task, top_k, stages
 
-    def predict(self, tokens: Sequence[IntArray]) -> Scores:
-        """Return probabilities for each event's token ids; at least one label must be known."""
-        with torch.inference_mode():
+    def predict(self, texts: Sequence[str]) -> Answer:
+        """Return the texts' token ids, and their scores once a label is known."""
+        with self.stages("tokenize"):
+            tokens, unknown = self.model.tokenize(texts)
+        return Answer(tokens, self.scores(tokens) if self.model.trained else None, unknown)
+
+    def scores(self, tokens: Sequence[IntArray]) -> Scores:
+        """Return the scores of texts that were tokenized already; at least one label must be known."""
+        with self.stages("predict"), torch.inference_mode():
             return self.task.scores(self.model(pad(tokens)), self.top_k)

@@ -14,7 +14,16 @@ from streamlearn.batch import IntArray, Sample
 from streamlearn.config import Root
 from streamlearn.errors import StreamlearnError
 from streamlearn.evaluation import Prequential
-from streamlearn.events import DeadLetter, Event, EventDecoder, Prediction, crashed, encode_dead_letter, encode_predictions
+from streamlearn.events import (
+    DeadLetter,
+    Event,
+    EventDecoder,
+    Place,
+    Prediction,
+    crashed,
+    encode_dead_letter,
+    encode_predictions,
+)
 from streamlearn.learner import Learner, Update
 from streamlearn.predictor import Answer, Predictor
 from streamlearn.stages import Stages
@@ -125,9 +134,9 @@ class Service:
             return Turn(updates=self._overdue(now))
         with self.stages("decode"):  # 2
             decoded = self.decoder.decode(records)
-        answer, crashes = self._predict(decoded.events)  # 3
-        events = decoded.events if not crashes else [e for e in decoded.events if e.source not in crashes]
-        dead_letters = [*decoded.dead_letters, *(crashed(records, source, why) for source, why in crashes.items())]
+        events, answer, failures = self._predict(decoded.events)  # 3
+        by_place = {Place(*record[:3]): record for record in records} if failures else {}
+        dead_letters = [*decoded.dead_letters, *(crashed(by_place[place], error) for place, error in failures.items())]
         with self.stages("encode"):
             predictions = self._predictions(events, answer)
             messages = encode_predictions(predictions, now)
@@ -142,3 +151,149 @@ class Service:
             samples = self._compare(events, predictions, answer)
         updates = self._learn(samples, now)  # 6
         return Turn(events, predictions, dead_letters, updates)
+
+    @property
+    def champion_step(self) -> int:
+        """The step of the served weights: the learner's own, until a guard stands between the two."""
+        return self.learner.step
+
+    def summary(self) -> dict[str, Any]:
+        """Return the fields of `--json`: lifetime totals, and the same under `this_run`."""
+        totals, accuracy = self.totals, self.prequential.total_accuracy
+        fields = {
+            "events": totals.events,
+            "predictions": totals.predictions.total(),
+            "labels": dict(totals.labels),
+            "dead_letters": dict(totals.dead_letters),
+            "learner_step": self.learner.step,
+            "champion_step": self.champion_step,
+            "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},
+            "known_labels": len(self.learner.task.labels),
+            "prequential_accuracy": None if math.isnan(accuracy) else accuracy,
+            "forgetting": None,  # measured on probes, which are not there yet
+            "weights_sha256": self.learner.model.sha256(),
+            "seconds": time.monotonic() - self.started_at,
+            "stage_seconds": self.stages.seconds(),
+            "device": str(self.learner.model.device),
+        }
+        # The weights do not outlive the process yet, so a lifetime is a run.
+        return {**fields, "this_run": fields}
+
+    def _predict(self, events: list[Event]) -> tuple[list[Event], Answer, dict[Place, Exception]]:
+        """Answer the events; one that the model cannot take is set apart with its error, and the others go on.
+
+        Raises:
+            StreamlearnError: the model took none of the last `CRASHES_IN_A_ROW` events.
+        """
+        try:
+            answer = self.predictor.predict([event.text for event in events])
+        except Exception as error:  # noqa: BLE001 - whatever a model throws, the stream goes on
+            log.warning("the model failed on a batch (%s); taking its events one by one", type(error).__name__)
+        else:
+            self._crashes = 0 if events else self._crashes
+            return events, answer, {}
+        taken: list[Event] = []
+        failures: dict[Place, Exception] = {}
+        for event in events:
+            try:
+                self.predictor.predict([event.text])
+            except Exception as error:  # noqa: BLE001 - as above
+                failures[event.source] = error
+                self._crashes += 1
+                if self._crashes >= CRASHES_IN_A_ROW:
+                    raise StreamlearnError(
+                        f"the model failed on {self._crashes} events in a row: {type(error).__name__}: {error}",
+                        where=self.root.model.name,
+                        mend="nothing of this batch was committed; mend the model or its device and start again",
+                    ) from error
+            else:
+                self._crashes = 0
+                taken.append(event)
+        return taken, self.predictor.predict([event.text for event in taken]), failures
+
+    def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
+        step, champion = self.learner.step, self.champion_step
+        if answer.scores is None:
+            return [
+                Prediction(event.id, None, None, (), True, "no-known-label", step, champion, event.source)
+                for event in events
+            ]
+        names = self.learner.task.labels.names
+        top = answer.scores.top.tolist()
+        scores = np.round(answer.scores.top_scores.astype(np.float64), 6).tolist()
+        return [
+            Prediction(
+                event.id,
+                names[labels[0]],
+                values[0],
+                [(names[label], value) for label, value in zip(labels, values, strict=True)],
+                False,
+                None,
+                step,
+                champion,
+                event.source,
+            )
+            for event, labels, values in zip(events, top, scores, strict=True)
+        ]
+
+    def _compare(self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer) -> list[Sample]:
+        """Test what was served on the labels that came with the events; return the labelled ones as samples."""
+        samples = []
+        labels, scores = self.learner.task.labels, answer.scores
+        for row, event in enumerate(events):
+            if event.label is None:
+                continue
+            number = labels.number(event.label)
+            known = scores is not None and number is not None and number < scores.probabilities.shape[1]
+            probability = float(scores.probabilities[row, number]) if scores is not None and known else 0.0
+            self.prequential.update(predictions[row].label, event.label, probability)
+            samples.append(Sample(event.id, answer.tokens[row], event.label))
+        return samples
+
+    def _learn(self, samples: Sequence[Sample], now: float) -> list[Update]:
+        if self.learner.stopped:
+            self.totals.labels["held_back"] += len(samples)
+            return []
+        updates = self.learner.add(samples)
+        if not self.learner.waiting:
+            self._waiting_since = None
+        elif updates or self._waiting_since is None:
+            self._waiting_since = now
+        return [*self._learned(updates), *self._overdue(now)]
+
+    def _overdue(self, now: float) -> list[Update]:
+        """Learn a partial batch that has waited for `learner.max_wait_seconds`."""
+        since = self._waiting_since
+        if since is None or now - since < self.root.learner.max_wait_seconds:
+            return []
+        self._waiting_since = None
+        return self._learned(self.learner.flush())
+
+    def _learned(self, updates: list[Update]) -> list[Update]:
+        totals = self.totals
+        for update in updates:
+            self.turned_at = time.monotonic()
+            totals.labels["learned" if update.steps else "discarded"] += update.samples
+            totals.samples_new += update.samples * update.steps
+            totals.samples_replayed += update.replayed
+            totals.steps_skipped += update.skipped
+            if update.skipped:
+                log.warning(
+                    "loss or gradient was not finite: %d of %d steps skipped so far; if it goes on, lower "
+                    "learner.learning_rate and learner.head_learning_rate",
+                    totals.steps_skipped,
+                    totals.steps_skipped + self.learner.step,
+                )
+        return updates
+
+    def _count(
+        self, events: Sequence[Event], predictions: Sequence[Prediction], dead: Sequence[DeadLetter], *, seconds: float
+    ) -> None:
+        totals = self.totals
+        totals.events += len(events) + len(dead)
+        totals.commits["committed"] += 1
+        totals.predictions.update(prediction.label for prediction in predictions)
+        totals.dead_letters.update(letter.reason for letter in dead)
+        totals.latency.observe(seconds, len(events))
+        if events:
+            totals.age.observe_all(np.maximum(self.clock() - np.array([event.time for event in events]), 0.0))

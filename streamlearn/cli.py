@@ -1,0 +1,196 @@
+"""The command line. A command imports what it needs when it runs: `produce` and `tail` start without torch."""
+
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from streamlearn.errors import StreamlearnError
+
+app = typer.Typer(
+    name="streamlearn",
+    help="The Kafka consumer that lets a Transformers model move along with the world.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Show, check and describe a configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Set a value over file and environment; may be given often."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
+Bootstrap = Annotated[str, typer.Option("--bootstrap-servers", metavar="HOST:PORT", help="The broker.")]
+
+
+@app.command(epilog="Example: streamlearn run support.yaml --set learner.batch_size=32")
+def run(
+    config: ConfigFile,
+    sets: Sets = None,
+    until_idle: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="End once nothing came for so long, at the topic's end."),
+    ] = None,
+    max_events: Annotated[int | None, typer.Option(metavar="N", min=0, help="End after so many events.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Predict every event of the topic, learn from its label, publish the prediction.
+
+    SIGTERM and SIGINT finish the batch, commit, and exit with 0.
+    """
+    _log()
+    from streamlearn.run import run as run_service
+    from streamlearn.service import Limits
+
+    run_service(config, sets or [], Limits(max_events, until_idle), json_output=json_output)
+
+
+@app.command(epilog="Example: streamlearn demo --events 1000")
+def demo(
+    scenario: Annotated[str, typer.Option(metavar="NAME", help="The story that is told.")] = "support",
+    events: Annotated[int, typer.Option(metavar="N", min=200, help="Length of the stream.")] = 4000,
+    headless: Annotated[bool, typer.Option("--headless", help="Lines instead of a live view.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on after the stream, for events that you produce.")] = False,
+    json_output: Json = False,
+) -> None:
+    """See it work: a broker inside this process, a generated stream with new classes and drift, and a live view."""
+    _log(logging.WARNING)
+    from streamlearn.demo import run as run_demo
+
+    run_demo(scenario, events, headless=headless, keep=keep, json_output=json_output)
+
+
+@app.command(epilog="Example: streamlearn produce events.jsonl --topic support-tickets --key id")
+def produce(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines, or CSV with a header; - reads JSON lines.")],
+    topic: Annotated[str, typer.Option(metavar="T", help="The topic to write to.", show_default=False)],
+    bootstrap_servers: Bootstrap = "localhost:9092",
+    rate: Annotated[
+        float | None, typer.Option(metavar="R", min=0.001, help="Events a second; as fast as it goes if not given.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="The field whose value becomes the record's key.")
+    ] = None,
+) -> None:
+    """Write a file's lines to a topic, one record a line. Lines go as they are: the learner judges them."""
+    _log(logging.WARNING)
+    from streamlearn.produce import produce as produce_file
+
+    produce_file(file, topic, bootstrap_servers, rate=rate, key=key)
+
+
+@app.command(epilog="Example: streamlearn tail support.predictions --from-beginning --json")
+def tail(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic to read.")],
+    bootstrap_servers: Bootstrap = "localhost:9092",
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Start at the first record, not at the end.")
+    ] = False,
+    max_messages: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after so many records.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Read a topic as it grows: committed records only."""
+    _log(logging.WARNING)
+    from streamlearn.tail import tail as tail_topic
+
+    tail_topic(
+        topic, bootstrap_servers, from_beginning=from_beginning, max_messages=max_messages, json_output=json_output
+    )
+
+
+@config_app.command("show", epilog="Example: streamlearn config show support.yaml")
+def config_show(config: ConfigFile, sets: Sets = None) -> None:
+    """Print the whole effective configuration, each value with where it comes from. Secrets are hidden."""
+    from streamlearn.settings import load
+
+    typer.echo(load(config, sets or []).show())
+
+
+@config_app.command("check", epilog="Example: streamlearn config check support.yaml")
+def config_check(config: ConfigFile, sets: Sets = None) -> None:
+    """Check a configuration without starting anything."""
+    from streamlearn.settings import ignored, load
+
+    settings = load(config, sets or [])
+    for line in ignored(settings.root):
+        typer.echo(f"warning: {line}", err=True)
+    typer.echo(f"{config}: in order")
+
+
+@config_app.command("schema", epilog="Example: streamlearn config schema > config.schema.json")
+def config_schema(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="Not needed: the schema is one for all.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of the configuration file."""
+    import json
+
+    from streamlearn.config import schema
+
+    del config
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@app.command(epilog="Example: streamlearn doctor support.yaml --fix")
+def doctor(
+    config: ConfigFile,
+    sets: Sets = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Create the topics that are missing.")] = False,
+) -> None:
+    """Check broker, topics, model, device, folder and port: a line each, with the mend. Exits 1 if one is not in order."""
+    _log(logging.ERROR)
+    from streamlearn.doctor import examine
+
+    raise typer.Exit(examine(config, sets or [], fix=fix))
+
+
+def main() -> NoReturn:
+    """Run the command line: one message for an error, never a traceback; exit codes as the contract has them."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:  # a wrong call
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        _say("stopped")
+        code = 130
+    except StreamlearnError as error:
+        _say(f"error: {error}")
+        code = error.exit_code
+    except BrokenPipeError:  # `streamlearn tail ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception:  # noqa: BLE001 - the last resort: a bug is reported, not thrown at the user
+        handle, path = tempfile.mkstemp(prefix="streamlearn-", suffix=".log", text=True)
+        with os.fdopen(handle, "w") as file:
+            traceback.print_exc(file=file)
+        last = traceback.format_exc().strip().splitlines()[-1]
+        _say(f"error: a bug in streamlearn, or in what it stands on: {last}\n  -> please report it with {path}")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _log(level: int = logging.INFO) -> None:
+    """Log to standard error, ours from `level` on, other libraries' warnings."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=max(level, logging.WARNING),
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("streamlearn").setLevel(level)

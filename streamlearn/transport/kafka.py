@@ -1,0 +1,403 @@
+"""Reads Kafka: every partition of some topics, committed records only, and never a silent jump.
+
+The partitions are assigned by hand, without a group's rebalancing: one learner owns them all, and its journal, not
+the group, decides where to begin. What runs out of the log before it was read, or changes under us, is an error that
+says so. A broker that goes away is waited for.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+import confluent_kafka as ck
+import orjson
+from confluent_kafka import KafkaError, KafkaException
+
+from streamlearn.errors import BrokerError, ConfigError, StreamlearnError
+from streamlearn.transport.base import Record, Start, TopicPartition, lost
+from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, logger, translate
+
+__all__ = ["KafkaSettings", "KafkaSource", "read"]
+
+_SLICE = 0.1  # seconds: signals reach Python only between two calls of `consume`
+_LOOK_SECONDS = 5.0  # between two looks for optional topics
+_FIRST, _LAST = -2, -1  # the timestamps by which Kafka means a partition's two ends
+_LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}  # noqa: SLF001
+_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001
+_PASSING = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}  # noqa: SLF001
+
+_record = partial(tuple.__new__, Record)  # a third faster than Record(...), which goes through Python
+
+_DEFAULTS: Mapping[str, Any] = {
+    "isolation.level": "read_committed",
+    "fetch.queue.backoff.ms": 20,  # a full local queue must not cost a second of rest
+    "topic.metadata.refresh.interval.ms": 5000,  # new partitions show within seconds
+    "topic.metadata.propagation.max.ms": 5000,
+}
+_REQUIRED: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+    "statistics.interval.ms": 1000,
+}
+
+
+class KafkaSource:
+    """Reads all partitions of its topics, each in order of its offsets; only committed records.
+
+    Args:
+        settings: the cluster.
+        topics: what to read.
+        positions: where to begin; for the other partitions the group's committed offset counts, then `start`.
+        optional: those of `topics` that may be missing; they are read from their beginning once they appear.
+        stall_seconds: a partition that has records and gives none for so long is warned about and sought again.
+        committed: begin at the group's offsets; off for a reader that only looks.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        *,
+        positions: Mapping[TopicPartition, int] | None = None,
+        optional: Collection[str] = (),
+        stall_seconds: float = 30.0,
+        committed: bool = True,
+    ) -> None:
+        self._settings, self._topics, self._stall_seconds = settings, list(topics), stall_seconds
+        self._watch = Watch(settings)
+        self._positions: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._found: set[TopicPartition] = set()
+        self._absent: set[str] = set()
+        self._asked = time.monotonic()
+        self._failure: StreamlearnError | None = None
+        # Stalls are timed by a clock that runs only while polls find nothing more: records that wait in the local
+        # queue behind others, or for the end of a long training step, are not stalled.
+        self._polled, self._idle, self._short = time.monotonic(), 0.0, False
+        self._moved: dict[TopicPartition, tuple[int, float]] = {}
+        self._stalled: set[TopicPartition] = set()
+        self._again: set[TopicPartition] = set()
+        config = {**_DEFAULTS, **common(settings, self._watch), **_REQUIRED, "group.id": settings.group}
+        self._consumer = create(ck.Consumer, {**config, "stats_cb": self._statistics}, settings)
+        try:
+            self._begin(positions or {}, optional, committed=committed)
+        except BaseException:
+            self._consumer.close()
+            raise
+
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
+        """Return up to `max_records` that are there now; wait up to `timeout` seconds for the first one."""
+        if self._failure is not None:
+            raise self._failure
+        now = time.monotonic()
+        if self._short:
+            self._idle += min(now - self._polled, 1.0)
+        self._polled = now
+        deadline = now + timeout
+        records = self._take(self._consumer.consume(max_records, 0))
+        while not records and (left := deadline - time.monotonic()) > 0:
+            # `consume` waits until it has all that was asked for: wait for one, then take what came with it.
+            messages = self._consumer.consume(1, min(_SLICE, left))
+            if messages and max_records > 1:
+                messages += self._consumer.consume(max_records - 1, 0)
+            records = self._take(messages)
+        self._short = len(records) < max_records
+        self._look_around()
+        return records
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset of each assigned partition; at a partition's end this is past the markers."""
+        return dict(self._positions)
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets; the other partitions stay where they are."""
+        # Consumer.seek fails for a partition that is not being fetched yet; assigning anew always works.
+        self._positions.update(positions)
+        self._assign()
+
+    def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
+        """Ask for the first offset of each assigned partition, and for its last stable offset."""
+        first, last = self._offsets(self._positions, _FIRST), self._offsets(self._positions, _LAST)
+        return {tp: (first[tp], last[tp]) for tp in self._positions}
+
+    def committed(self) -> dict[TopicPartition, int]:
+        """Ask for the group's committed offsets; partitions without one are left out."""
+        return self._committed(list(self._positions))
+
+    def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Store the group's offsets: for lag tools, and for a start without a journal.
+
+        Raises:
+            BrokerError: the broker did not store them.
+            ConfigError: the group is not ours to commit for.
+        """
+        if not positions:
+            return
+        offsets = [ck.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in positions.items()]
+        try:
+            stored = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            raise translate(error.args[0], f"committing offsets of '{self._settings.group}'", self._settings) from None
+        for item in stored:
+            if item.error is not None:
+                raise translate(item.error, f"committing {item.topic}[{item.partition}]", self._settings)
+
+    def group_metadata(self) -> Any:  # noqa: ANN401 - an opaque object of confluent-kafka
+        """Return what a transaction needs in order to commit offsets for the group."""
+        return self._consumer.consumer_group_metadata()
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Return how many offsets each partition holds beyond the source's position, as of a second ago."""
+        return {tp: max(0, self._ends.get(tp, offset) - offset) for tp, offset in self._positions.items()}
+
+    def stalled(self) -> set[TopicPartition]:
+        """Return the partitions that have records and give none."""
+        return set(self._stalled)
+
+    def at_end(self) -> bool:
+        """Ask whether every partition was read to its last stable offset; False where no broker answers."""
+        try:
+            ends = self._offsets(self._positions, _LAST, timeout=2.0)
+        except StreamlearnError:
+            return False
+        return all(self._positions[tp] >= end for tp, end in ends.items())
+
+    def close(self) -> None:
+        """Leave the cluster; nothing is committed."""
+        self._consumer.close()
+
+    # Where to begin
+
+    def _begin(self, positions: Mapping[TopicPartition, int], optional: Collection[str], *, committed: bool) -> None:
+        """1. Find the partitions. 2. Choose the offsets. 3. See that the log still holds them. 4. Assign."""
+        known = connect(self._consumer, self._settings, self._watch).topics
+        partitions: list[TopicPartition] = []
+        for topic in self._topics:
+            if topic in known and known[topic].partitions:
+                partitions += [TopicPartition(topic, i) for i in sorted(known[topic].partitions)]
+            elif topic in optional:
+                self._absent.add(topic)
+            else:
+                raise missing(topic, known, self._settings)
+
+        given = {**(self._committed(partitions) if committed else {}), **positions}
+        first, last = self._offsets(partitions, _FIRST), self._offsets(partitions, _LAST)
+        # A partition that its siblings' offsets do not name was added since: nothing of it was read.
+        begun = {tp.topic for tp in given}
+        fresh = [tp for tp in partitions if tp not in given and tp.topic not in begun]
+        given = {**first, **self._start(fresh, self._settings.start, first, last), **given}
+        self._positions = {tp: given[tp] for tp in partitions}
+
+        for tp, offset in self._positions.items():
+            # A position comes from committed records, so even an open transaction ends at or past it.
+            if not first[tp] <= offset <= last[tp]:
+                raise lost(tp, offset, first[tp], last[tp])
+        self._ends.update(last)
+        self._assign()
+
+    def _start(
+        self,
+        partitions: list[TopicPartition],
+        start: Start,
+        first: Mapping[TopicPartition, int],
+        last: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, int]:
+        if start == "earliest":
+            return {tp: first[tp] for tp in partitions}
+        if start == "latest":
+            return {tp: last[tp] for tp in partitions}
+        found = self._offsets(partitions, int(start.timestamp() * 1000))
+        return {tp: last[tp] if found[tp] < 0 else found[tp] for tp in partitions}
+
+    def _assign(self) -> None:
+        self._consumer.assign([ck.TopicPartition(tp.topic, tp.partition, o) for tp, o in self._positions.items()])
+
+    def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        asked = [ck.TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        try:
+            answer = self._consumer.committed(asked, timeout=self._settings.connect_timeout)
+        except KafkaException as error:
+            raise translate(
+                error.args[0], f"the offsets of the group '{self._settings.group}'", self._settings
+            ) from None
+        return {TopicPartition(item.topic, item.partition): item.offset for item in answer if item.offset >= 0}
+
+    def _offsets(
+        self, partitions: Collection[TopicPartition], timestamp: int, timeout: float | None = None
+    ) -> dict[TopicPartition, int]:
+        """Ask for the offset at a timestamp, or at an end, of all partitions in one request to each broker."""
+        asked = [ck.TopicPartition(tp.topic, tp.partition, timestamp) for tp in partitions]
+        try:
+            answer = self._consumer.offsets_for_times(asked, timeout=timeout or self._settings.connect_timeout)
+        except KafkaException as error:
+            raise translate(error.args[0], "asking for offsets", self._settings) from None
+        for item in answer:
+            if item.error is not None:
+                raise translate(item.error, f"asking for the offsets of {item.topic}[{item.partition}]", self._settings)
+        return {TopicPartition(item.topic, item.partition): item.offset for item in answer}
+
+    # What comes
+
+    def _take(self, messages: list[ck.Message]) -> list[Record]:
+        if not any(map(ck.Message.error, messages)):
+            return self._convert(messages)
+        records = self._convert([m for m in messages if m.error() is None])
+        for message in messages:
+            if message.error() is not None:
+                self._heed(message, message.error())
+        if self._failure is not None and not records:
+            raise self._failure
+        return records  # a failure waits for the next poll: these records already count as read
+
+    def _convert(self, messages: list[ck.Message]) -> list[Record]:
+        records = [
+            _record(
+                (
+                    m.topic(),
+                    m.partition(),
+                    m.offset(),
+                    m.key(),
+                    m.value(),
+                    tuple(headers) if (headers := m.headers()) else (),
+                    m.timestamp()[1],
+                )
+            )
+            for m in messages
+        ]
+        positions = self._positions
+        first = {(r[0], r[1]): r for r in reversed(records)}
+        last = {(r[0], r[1]): r for r in records}
+        for r in first.values():
+            tp = TopicPartition(r[0], r[1])
+            if r[2] < positions[tp]:
+                raise lost(tp, positions[tp], 0, r[2])
+        positions.update({TopicPartition(r[0], r[1]): r[2] + 1 for r in last.values()})
+        return records
+
+    def _heed(self, message: ck.Message, error: KafkaError) -> None:
+        code = error.code()
+        if code in _PASSING:
+            return  # librdkafka tries again, and told the watch
+        topic, partition = message.topic(), message.partition()
+        if topic is None or partition is None:
+            self._failure = translate(error, self._settings.bootstrap_servers, self._settings)
+            return
+        tp = TopicPartition(topic, partition)
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._positions[tp] = max(self._positions[tp], message.offset() or 0)
+        elif code in _LOST:
+            self._failure = lost(tp, self._positions[tp], *self._bounds_of(tp))
+        elif code in _GONE:
+            self._failure = StreamlearnError(
+                f"the topic was deleted while it was read (the next offset was {self._positions[tp]})",
+                where=str(tp),
+                mend="if it was made anew on purpose, give the learner a new `name`",
+            )
+        else:
+            self._failure = translate(error, str(tp), self._settings)
+
+    def _bounds_of(self, tp: TopicPartition) -> tuple[int, int]:
+        try:
+            return self._offsets([tp], _FIRST)[tp], self._offsets([tp], _LAST)[tp]
+        except StreamlearnError:
+            return 0, 0
+
+    # What changes around us
+
+    def _statistics(self, text: str) -> None:
+        """Take librdkafka's statistics, once a second: ends, new partitions, brokers, stalls."""
+        statistics = orjson.loads(text)
+        if self._watch.away and all(
+            broker["state"] not in {"DOWN", "TRY_CONNECT", "CONNECT"} for broker in statistics["brokers"].values()
+        ):
+            self._watch.answered()
+        for topic in self._topics:
+            for number, partition in statistics["topics"].get(topic, {"partitions": {}})["partitions"].items():
+                tp = TopicPartition(topic, int(number))
+                if tp not in self._positions:
+                    if tp.partition >= 0:  # -1 stands for messages without a partition yet
+                        self._found.add(tp)
+                elif partition["ls_offset"] >= 0:
+                    self._ends[tp] = partition["ls_offset"]
+                    self._watch_over(tp)
+
+    def _watch_over(self, tp: TopicPartition) -> None:
+        offset = self._positions[tp]
+        before, since = self._moved.get(tp, (-1, 0.0))
+        if offset != before or self._ends[tp] <= offset or self._watch.away:
+            self._moved[tp] = offset, self._idle
+            self._stalled.discard(tp)
+        elif self._idle - since >= self._stall_seconds:
+            if tp not in self._stalled:
+                logger.warning(
+                    "%s gives no record since %.0f s, though %d offsets wait at %d; asking again",
+                    tp,
+                    self._stall_seconds,
+                    self._ends[tp] - offset,
+                    offset,
+                )
+            self._stalled.add(tp)
+            self._again.add(tp)
+            self._moved[tp] = offset, self._idle
+
+    def _look_around(self) -> None:
+        """Act on what the callbacks of the last calls have told."""
+        self._watch.check()
+        if self._again:
+            self._again.clear()
+            self._assign()
+        if self._absent and not self._watch.away and time.monotonic() - self._asked >= _LOOK_SECONDS:
+            self._asked = time.monotonic()
+            for topic in self._absent:
+                self._found |= self._partitions_of(topic)
+        if self._found:
+            # Whatever is new was empty when we last looked, so it is read from its first record.
+            new, self._found = self._found, set()
+            try:
+                self._positions.update(self._offsets(new, _FIRST, timeout=2.0))
+            except BrokerError:
+                return  # the statistics will name them again
+            self._absent -= {tp.topic for tp in new}
+            logger.info("reading new partitions: %s", ", ".join(map(str, sorted(new))))
+            self._assign()
+
+    def _partitions_of(self, topic: str) -> set[TopicPartition]:
+        try:
+            known = self._consumer.list_topics(topic, timeout=0.5).topics
+        except KafkaException:
+            return set()
+        return {TopicPartition(topic, i) for i in known[topic].partitions} if topic in known else set()
+
+
+def missing(topic: str, known: Collection[str], settings: KafkaSettings) -> ConfigError:
+    """Say that a topic does not exist, which one was perhaps meant, and how to create it."""
+    near = get_close_matches(topic, [name for name in known if not name.startswith("__")], n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'? Otherwise create" if near else "create"
+    return ConfigError(
+        f"the topic '{topic}' does not exist, or this user may not see it",
+        where=settings.bootstrap_servers,
+        mend=f"{hint} it: `kafka-topics.sh --bootstrap-server {settings.bootstrap_servers} --create --topic {topic}`",
+    )
+
+
+def read(settings: KafkaSettings, topic: str, *, until_end: bool = False) -> Iterator[Record]:
+    """Yield the committed records of a topic from `settings.start` on, as they come; no group is involved.
+
+    Args:
+        settings: the cluster.
+        topic: what to read.
+        until_end: stop at what is the end when it is reached; otherwise go on for ever.
+    """
+    source = KafkaSource(settings, [topic], committed=False)
+    try:
+        while True:
+            records = source.poll(500, 0.2)
+            yield from records
+            if until_end and not records and source.at_end():
+                return
+    finally:
+        source.close()

@@ -1,0 +1,229 @@
+"""What every Kafka client of ours shares: settings, log lines, the first contact, and errors that a user can mend."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from streamlearn.errors import BrokerError, ConfigError, FencedError, StreamlearnError
+from streamlearn.transport.base import Start
+
+T = TypeVar("T")
+logger = logging.getLogger("streamlearn.kafka")
+
+# What we set because a promise hangs on it. A user who sets one of these in `kafka.client` is told, not overruled.
+OWNED: Final = {
+    "bootstrap.servers": "set `kafka.bootstrap_servers` instead",
+    "group.id": "it follows from `name`",
+    "transactional.id": "it follows from `name`; `kafka.delivery` turns transactions on and off",
+    "enable.auto.commit": "offsets are committed with what was written",
+    "enable.auto.offset.store": "offsets are committed with what was written",
+    "auto.offset.reset": "a lost offset is an error, never a silent jump; `kafka.start` says where to begin",
+    "enable.partition.eof": "the end of a partition is how a reader knows that only markers remain",
+    "delivery.report.only.error": "a callback for each delivered message would cost more than sending it",
+    "statistics.interval.ms": "the lag and the watch over stalled partitions come from the statistics",
+}
+
+_SECRET = re.compile(r"password|secret|pem|jaas|token|oauthbearer\.config|private")
+_REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}  # noqa: SLF001
+_FENCED = {
+    KafkaError._FENCED,  # noqa: SLF001 - public constants with a private name
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.TRANSACTION_COORDINATOR_FENCED,
+}
+_RIGHTS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
+}
+_GROUP_IN_USE = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """How to reach a cluster, and as whom.
+
+    Args:
+        bootstrap_servers: `host:port`, several with commas between.
+        client: passed to librdkafka as it is (TLS, SASL, tuning), over our defaults. Never printed.
+        group: the consumer group whose offsets tell lag tools how far we are.
+        transactional_id: exactly-once with one, at-least-once without.
+        start: where a partition begins for which nobody committed an offset.
+        connect_timeout: seconds to wait for the first answer.
+    """
+
+    bootstrap_servers: str
+    client: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    group: str = "streamlearn"
+    transactional_id: str | None = None
+    start: Start = "earliest"
+    connect_timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in self.client:
+            if name in OWNED:
+                raise ConfigError(f"'{name}' cannot be set here", where="kafka.client", mend=OWNED[name])
+
+    def hide(self, text: str) -> str:
+        """Return the text without the secrets of `client`, whoever wrote them into it."""
+        for name, value in self.client.items():
+            if _SECRET.search(name) and value:
+                text = text.replace(str(value), "[hidden]")
+        return text
+
+
+class _Pollable(Protocol):
+    def list_topics(self, topic: str | None = ..., timeout: float = ...) -> Any: ...  # noqa: ANN401
+    def poll(self, timeout: float = ...) -> object: ...
+
+
+class Watch:
+    """What librdkafka tells beside its results: log lines, and errors that belong to no call.
+
+    A broker that is away makes librdkafka write several lines a second. Of these the first is logged, in words, and
+    then one a minute; the rest goes to the debug level.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, every: float = 60.0) -> None:
+        self._settings, self._every = settings, every
+        self._told = -every
+        self.away = False
+        self.refused: str | None = None
+        self._since = self._refused_at = 0.0
+
+    def log(self, level: int, template: str, *args: object) -> None:
+        """Take a line of librdkafka's log: it calls this as it would a `logging.Logger`."""
+        facility, text = str(args[0]) if args else "", self._settings.hide(template % args)
+        if facility in {"FAIL", "ERROR"}:
+            logger.debug("%s", text)
+        elif not (facility == "CONFWARN" and "will be ignored by this" in text):
+            # One `client` serves consumer and producer, so each would complain of the other's properties.
+            logger.log(level, "%s", text)
+
+    def error(self, error: KafkaError) -> None:
+        """Take an error that belongs to no call; librdkafka goes on trying after each of them."""
+        text = self._settings.hide(error.str())
+        if error.code() in _REFUSED:
+            if self.refused is None:
+                self._refused_at = time.monotonic()
+            self.refused = text
+        now = time.monotonic()
+        if not self.away:
+            self.away, self._since = True, now
+        # A single lost connection is often made again at once, so only what lasts is told.
+        if error.code() == KafkaError._TRANSPORT and now - self._since < 2.0:  # noqa: SLF001
+            return
+        if now - self._told >= self._every:
+            self._told = now
+            logger.warning("a broker of %s does not answer; trying again (%s)", self._settings.bootstrap_servers, text)
+
+    def answered(self) -> None:
+        """Note that a broker is there."""
+        if self.away:
+            logger.info("the brokers of %s answer", self._settings.bootstrap_servers)
+        self.away, self.refused, self._told = False, None, -self._every
+
+    def check(self, grace: float = 30.0) -> None:
+        """Raise a ConfigError where the broker has refused us for `grace` seconds without a success between."""
+        if self.refused is not None and time.monotonic() - self._refused_at >= grace:
+            raise ConfigError(
+                f"the broker refuses the connection: {self.refused}",
+                where=self._settings.bootstrap_servers,
+                mend="check `security.protocol`, `sasl.*` and `ssl.*` in `kafka.client`",
+            )
+
+
+def common(settings: KafkaSettings, watch: Watch) -> dict[str, Any]:
+    """Return what all clients are created with, the user's settings included."""
+    return {
+        "error_cb": watch.error,
+        "logger": watch,
+        **settings.client,
+        "bootstrap.servers": settings.bootstrap_servers,
+    }
+
+
+def create(factory: Callable[[dict[str, Any]], T], config: dict[str, Any], settings: KafkaSettings) -> T:
+    """Create a client, or say which of the user's properties librdkafka does not take."""
+    try:
+        return factory(config)
+    except KafkaException as error:
+        raise ConfigError(
+            settings.hide(error.args[0].str()),
+            where="kafka.client",
+            mend="the properties are those of librdkafka's CONFIGURATION.md",
+        ) from None
+
+
+def connect(client: _Pollable, settings: KafkaSettings, watch: Watch) -> Any:  # noqa: ANN401
+    """Return the cluster's metadata: the first contact, which tells a wrong address or password within seconds.
+
+    Raises:
+        ConfigError: the broker is there and refuses us.
+        BrokerError: nobody answers within `connect_timeout`.
+    """
+    deadline = time.monotonic() + settings.connect_timeout
+    while True:
+        try:
+            metadata = client.list_topics(timeout=min(1.0, settings.connect_timeout))
+        except KafkaException as error:
+            client.poll(0)  # serves the errors that say why
+            watch.check(grace=0)
+            if time.monotonic() >= deadline:
+                raise BrokerError(
+                    f"no Kafka broker answers within {settings.connect_timeout:g} s ({error.args[0].str()})",
+                    where=settings.bootstrap_servers,
+                    mend="check that the broker runs, that the address is the one it listens on (from a container, "
+                    "localhost is the container), and that `security.protocol` in `kafka.client` is the listener's",
+                ) from None
+        else:
+            watch.answered()
+            return metadata
+
+
+def translate(error: KafkaError, where: str, settings: KafkaSettings) -> StreamlearnError:
+    """Return the error that a user can mend for one of librdkafka's."""
+    code, text = error.code(), settings.hide(error.str())
+    if code in _FENCED:
+        return FencedError(
+            f"another producer with the transactional id '{settings.transactional_id}' took over",
+            where=where,
+            mend="leave the work to it; do not restart this one",
+        )
+    if code in _RIGHTS:
+        return ConfigError(
+            f"the user has no right to this {_RIGHTS[code]} ({text})",
+            where=where,
+            mend="let the broker's administrator add an ACL: Read and Describe on inputs and the group "
+            f"'{settings.group}', Write on outputs and the transactional id, Create where topics are to be made",
+        )
+    if code in _REFUSED:
+        return ConfigError(
+            f"the broker refuses the connection: {text}",
+            where=where,
+            mend="check `security.protocol`, `sasl.*` and `ssl.*` in `kafka.client`",
+        )
+    if code in _GROUP_IN_USE:
+        return ConfigError(
+            f"the group '{settings.group}' is in use by consumers that subscribe ({text})",
+            where=where,
+            mend="stop them, or give this learner another `name`",
+        )
+    if code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}:  # noqa: SLF001
+        return StreamlearnError(
+            f"the topic or partition does not exist ({text})", where=where, mend="create it: `streamlearn doctor --fix`"
+        )
+    if code == KafkaError.MSG_SIZE_TOO_LARGE:
+        return StreamlearnError(
+            f"a message is larger than the topic takes ({text})",
+            where=where,
+            mend="raise the topic's `max.message.bytes` and `message.max.bytes` in `kafka.client`, or send less",
+        )
+    return BrokerError(text, where=where, mend="restart; if it comes again, look at the broker's log")
