@@ -5,12 +5,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from streamlearn.batch import IntArray, Sample
+from streamlearn.batch import Sample
 from streamlearn.config import Root
 from streamlearn.errors import StreamlearnError
 from streamlearn.evaluation import Prequential
@@ -33,6 +33,8 @@ from streamlearn.transport.base import Outlet, Source, canonical
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2  # how long a stop signal may go unnoticed while nothing comes
+ENOUGH_TOKENS = 200  # below, a share says little
+MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 CRASHES_IN_A_ROW = 10  # so many events that the model cannot take, and none that it can: the model is broken, not they
 
 
@@ -147,6 +149,7 @@ class Service:
             self.outlet.send(topics.dead_letters, refused)
             self.outlet.commit(self.source.positions())
         self._count(events, predictions, dead_letters, seconds=self.stages.clock() - polled)
+        self._warn(events, answer)
         with self.stages("evaluate"):  # 5
             samples = self._compare(events, predictions, answer)
         updates = self._learn(samples, now)  # 6
@@ -197,7 +200,7 @@ class Service:
         for event in events:
             try:
                 self.predictor.predict([event.text])
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:
                 failures[event.source] = error
                 self._crashes += 1
                 if self._crashes >= CRASHES_IN_A_ROW:
@@ -249,6 +252,28 @@ class Service:
             self.prequential.update(predictions[row].label, event.label, probability)
             samples.append(Sample(event.id, answer.tokens[row], event.label))
         return samples
+
+    def _warn(self, events: Sequence[Event], answer: Answer) -> None:
+        """Say once what makes a stream less useful than its owner may think."""
+        totals = self.totals
+        totals.tokens += sum(map(len, answer.tokens))
+        totals.unknown_tokens += answer.unknown_tokens
+        if "ids" not in self._warned and any(not event.has_own_id for event in events):
+            self._warned.add("ids")
+            log.warning(
+                "events without an id are named topic:partition:offset; late labels, removal of duplicates and "
+                "forgetting need ids of your own: set fields.id"
+            )
+        ratio = totals.unknown_tokens / totals.tokens if totals.tokens else 0.0
+        if "tokens" not in self._warned and totals.tokens >= ENOUGH_TOKENS and ratio > self.root.limits.unknown_tokens:
+            self._warned.add("tokens")
+            log.warning(
+                "%.0f %% of the tokens are unknown to the tokenizer of %s, so it reads little of this text; for text "
+                "that is not English take a model that knows its language, such as model.name: %s",
+                100 * ratio,
+                self.root.model.name,
+                MULTILINGUAL,
+            )
 
     def _learn(self, samples: Sequence[Sample], now: float) -> list[Update]:
         if self.learner.stopped:

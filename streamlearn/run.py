@@ -1,0 +1,206 @@
+"""`streamlearn run`: puts a service together from its configuration, and looks after the process around it."""
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from streamlearn.errors import ConfigError
+from streamlearn.events import EventDecoder
+from streamlearn.learner import Learner
+from streamlearn.memory import ReplayMemory, policies
+from streamlearn.model import load as load_model
+from streamlearn.predictor import ServedModel
+from streamlearn.service import Limits, Service, Turn
+from streamlearn.settings import Settings, ignored
+from streamlearn.settings import load as load_settings
+from streamlearn.stages import Stages
+from streamlearn.strategies import strategies
+from streamlearn.tasks import Task, tasks
+from streamlearn.transport.base import Outlet, Source
+from streamlearn.transport.kafka import KafkaSettings, KafkaSource
+from streamlearn.transport.kafka_admin import Admin
+from streamlearn.transport.kafka_outlet import KafkaOutlet
+from streamlearn.web import serve
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 10.0
+
+
+def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool) -> None:
+    """Run the service of a configuration file until it is told to stop, or `limits` end it.
+
+    1. Check the configuration, and keep a second run out.
+    2. Ask the broker for the topics, before the model is loaded: what is quick to fail comes first.
+    3. Load the model, and serve /metrics.
+    4. Turn the loop.
+    5. Say what was done.
+
+    Raises:
+        StreamlearnError: says where, what and how to mend it.
+    """
+    settings = load_settings(config, sets)  # 1
+    root = settings.root
+    for line in ignored(root):
+        log.warning("%s", line)
+    with ExitStack() as stack:
+        stack.enter_context(lock(Path(root.snapshots.path)))
+        broker = stack.enter_context(reach(settings))  # 2
+        source, outlet = stack.enter_context(connected(settings, broker))
+        service = assemble(settings, source, outlet)  # 3
+        if root.metrics.enabled:
+            address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port))
+            log.info("metrics on %s/metrics", address)
+        stack.enter_context(signals(service.stop.set))
+        log.info(
+            "reading %s (%d partitions); predictions go to %s",
+            root.kafka.topics.events,
+            len(source.positions()),
+            root.kafka.topics.predictions,
+        )
+        log.warning("what is learned lives in this process: after a restart the model begins anew, where the group stopped")
+        report = Reporter(service)
+        service.run(limits, report)  # 4
+        report.say()
+        summary = service.summary()  # 5
+    if json_output:
+        sys.stdout.write(json.dumps(summary) + "\n")
+
+
+def assemble(settings: Settings, source: Source, outlet: Outlet, *, clock: Callable[[], float] = time.time) -> Service:
+    """Make the service: model, task, memory, strategy, learner and predictor of the configuration."""
+    root = settings.root
+    stages = Stages()
+    log.info("loading %s", root.model.name)
+    model = load_model(root.model, dropout=root.learner.dropout)
+    task: Task = tasks.build(root.task)
+    if model.labels:
+        task.known_from(model.labels)
+    memory = ReplayMemory(
+        root.memory.capacity, model.max_length, model.vocabulary_size, policies.build(root.memory.policy)
+    )
+    strategy = strategies.build(root.strategy)
+    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages)
+    decoder = EventDecoder(
+        root.fields,
+        labels=task.labels,
+        closed=task.labels.closed,
+        max_labels=root.limits.labels,
+        max_bytes=root.limits.record_bytes,
+    )
+    predictor = ServedModel(model, task, top_k=root.serving.top_k, stages=stages)
+    log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.labels))
+    return Service(
+        root,
+        source=source,
+        outlet=outlet,
+        decoder=decoder,
+        predictor=predictor,
+        learner=learner,
+        stages=stages,
+        clock=clock,
+    )
+
+
+class Reporter:
+    """Says every few seconds how far the stream is; and at once what a newcomer waits for.
+
+    Args:
+        service: what is reported on.
+        seconds: between two lines.
+    """
+
+    def __init__(self, service: Service, seconds: float = REPORT_SECONDS) -> None:
+        self.service, self.seconds = service, seconds
+        self._said_at = time.monotonic()
+        self._said_events = 0
+        self._said = ""
+
+    def __call__(self, turn: Turn) -> None:
+        """Look at a turn; say a line if it is time."""
+        first = bool(turn.updates) and self.service.learner.step <= len(turn.updates)
+        quick = self.service.totals.events < self.service.root.learner.batch_size  # typed by hand: answer at once
+        if first or quick or time.monotonic() - self._said_at >= self.seconds:
+            self.say()
+
+    def say(self) -> None:
+        """Say where the service stands, if anything changed."""
+        service, totals = self.service, self.service.totals
+        seconds = time.monotonic() - self._said_at
+        accuracy = service.prequential.accuracy
+        state = (
+            f"{totals.events:,} events, {len(service.learner.task.labels)} labels known, "
+            f"step {service.learner.step:,}, {waiting(service)}"
+            + (f", accuracy {accuracy:.1%}" if service.prequential.count else "")
+            + (f", {totals.dead_letters.total()} dead letters" if totals.dead_letters else "")
+        )
+        if state != self._said:
+            log.info("%s, %.0f events/s", state, (totals.events - self._said_events) / max(seconds, 1e-9))
+            self._said = state
+        self._said_at, self._said_events = time.monotonic(), totals.events
+
+
+def waiting(service: Service) -> str:
+    """Say how full the next batch is: "3 of 16 labels waiting"."""
+    return f"{len(service.learner.waiting)} of {service.root.learner.batch_size} labels waiting"
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Keep a second run with the same state folder out, as long as the block runs.
+
+    Raises:
+        ConfigError: another run has it, or the folder cannot be written.
+    """
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write there: {error.strerror}",
+            where=f"snapshots.path: {folder}",
+            mend="name a folder that this user may write, with snapshots.path or --set snapshots.path=/path/to/it",
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ConfigError(
+                f"another run with this name is on (process {file.read().strip() or 'unknown'})",
+                where=str(path),
+                mend="stop it first, or give this one another name",
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+@contextmanager
+def signals(stop: Callable[[], Any]) -> Iterator[None]:
+    """Call `stop` on SIGTERM and SIGINT; a second signal does what it would have done."""
+    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, _: object) -> None:
+        log.info("%s: finishing the batch", signal.Signals(number).name)
+        stop()
+        for each, handler in old.items():
+            signal.signal(each, handler)
+
+    for number in old:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
