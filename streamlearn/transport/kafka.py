@@ -7,7 +7,6 @@ says so. A broker that goes away is waited for.
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -15,23 +14,35 @@ import confluent_kafka as ck
 import orjson
 from confluent_kafka import KafkaError, KafkaException
 
-from streamlearn.errors import BrokerError, ConfigError, StreamlearnError
+from streamlearn.errors import BrokerError, StreamlearnError
 from streamlearn.transport.base import Record, Start, TopicPartition, lost
-from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, logger, translate
+from streamlearn.transport.kafka_client import (
+    GONE,
+    KafkaSettings,
+    Watch,
+    common,
+    connect,
+    create,
+    logger,
+    missing,
+    translate,
+)
+from streamlearn.transport.kafka_outlet import KafkaOutlet
 
-__all__ = ["KafkaSettings", "KafkaSource", "read"]
+__all__ = ["KafkaOutlet", "KafkaSettings", "KafkaSource", "read"]
 
 _SLICE = 0.1  # seconds: signals reach Python only between two calls of `consume`
 _LOOK_SECONDS = 5.0  # between two looks for optional topics
 _FIRST, _LAST = -2, -1  # the timestamps by which Kafka means a partition's two ends
 _LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}  # noqa: SLF001
-_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001
 _PASSING = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}  # noqa: SLF001
 
 _record = partial(tuple.__new__, Record)  # a third faster than Record(...), which goes through Python
 
 _DEFAULTS: Mapping[str, Any] = {
     "isolation.level": "read_committed",
+    "fetch.wait.max.ms": 100,  # the end of a partition is told after two empty fetches, each of which waits this long
+    "queued.min.messages": 10_000,  # one deep backlog must not hold back the records of other partitions for long
     "fetch.queue.backoff.ms": 20,  # a full local queue must not cost a second of rest
     "topic.metadata.refresh.interval.ms": 5000,  # new partitions show within seconds
     "topic.metadata.propagation.max.ms": 5000,
@@ -247,8 +258,8 @@ class KafkaSource:
             return self._convert(messages)
         records = self._convert([m for m in messages if m.error() is None])
         for message in messages:
-            if message.error() is not None:
-                self._heed(message, message.error())
+            if (error := message.error()) is not None:
+                self._heed(message, error)
         if self._failure is not None and not records:
             raise self._failure
         return records  # a failure waits for the next poll: these records already count as read
@@ -291,7 +302,7 @@ class KafkaSource:
             self._positions[tp] = max(self._positions[tp], message.offset() or 0)
         elif code in _LOST:
             self._failure = lost(tp, self._positions[tp], *self._bounds_of(tp))
-        elif code in _GONE:
+        elif code in GONE:
             self._failure = StreamlearnError(
                 f"the topic was deleted while it was read (the next offset was {self._positions[tp]})",
                 where=str(tp),
@@ -311,9 +322,9 @@ class KafkaSource:
     def _statistics(self, text: str) -> None:
         """Take librdkafka's statistics, once a second: ends, new partitions, brokers, stalls."""
         statistics = orjson.loads(text)
-        if self._watch.away and all(
-            broker["state"] not in {"DOWN", "TRY_CONNECT", "CONNECT"} for broker in statistics["brokers"].values()
-        ):
+        # Bootstrap addresses and coordinators have negative ids; a broker that was never needed has no connects.
+        used = [b["state"] for b in statistics["brokers"].values() if b["nodeid"] >= 0 and b["connects"] > 0]
+        if used and all(state == "UP" for state in used):
             self._watch.answered()
         for topic in self._topics:
             for number, partition in statistics["topics"].get(topic, {"partitions": {}})["partitions"].items():
@@ -371,17 +382,6 @@ class KafkaSource:
         except KafkaException:
             return set()
         return {TopicPartition(topic, i) for i in known[topic].partitions} if topic in known else set()
-
-
-def missing(topic: str, known: Collection[str], settings: KafkaSettings) -> ConfigError:
-    """Say that a topic does not exist, which one was perhaps meant, and how to create it."""
-    near = get_close_matches(topic, [name for name in known if not name.startswith("__")], n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'? Otherwise create" if near else "create"
-    return ConfigError(
-        f"the topic '{topic}' does not exist, or this user may not see it",
-        where=settings.bootstrap_servers,
-        mend=f"{hint} it: `kafka-topics.sh --bootstrap-server {settings.bootstrap_servers} --create --topic {topic}`",
-    )
 
 
 def read(settings: KafkaSettings, topic: str, *, until_end: bool = False) -> Iterator[Record]:

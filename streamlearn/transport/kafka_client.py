@@ -3,8 +3,9 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -43,6 +44,12 @@ _RIGHTS = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
 }
+# Lines that come back as the error of a call, or through `Watch.error`.
+_TOLD_ELSEWHERE = {"FAIL", "ERROR", "FATAL", "TXNERR", "ADDPARTS", "TERMINATE"}
+_PAUSE = 30.0  # seconds without an error after which the next one is a new outage; reconnects come within 10
+_CREDENTIALS = "check `security.protocol`, `sasl.*` and `ssl.*` in `kafka.client`"
+GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001
+_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 _GROUP_IN_USE = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
 
 
@@ -97,11 +104,12 @@ class Watch:
         self.away = False
         self.refused: str | None = None
         self._since = self._refused_at = 0.0
+        self._last = -_PAUSE
 
     def log(self, level: int, template: str, *args: object) -> None:
         """Take a line of librdkafka's log: it calls this as it would a `logging.Logger`."""
         facility, text = str(args[0]) if args else "", self._settings.hide(template % args)
-        if facility in {"FAIL", "ERROR"}:
+        if facility in _TOLD_ELSEWHERE:
             logger.debug("%s", text)
         elif not (facility == "CONFWARN" and "will be ignored by this" in text):
             # One `client` serves consumer and producer, so each would complain of the other's properties.
@@ -115,8 +123,9 @@ class Watch:
                 self._refused_at = time.monotonic()
             self.refused = text
         now = time.monotonic()
-        if not self.away:
-            self.away, self._since = True, now
+        if now - self._last > _PAUSE:
+            self._since = now
+        self.away, self._last = True, now
         # A single lost connection is often made again at once, so only what lasts is told.
         if error.code() == KafkaError._TRANSPORT and now - self._since < 2.0:  # noqa: SLF001
             return
@@ -136,7 +145,7 @@ class Watch:
             raise ConfigError(
                 f"the broker refuses the connection: {self.refused}",
                 where=self._settings.bootstrap_servers,
-                mend="check `security.protocol`, `sasl.*` and `ssl.*` in `kafka.client`",
+                mend=_CREDENTIALS,
             )
 
 
@@ -188,42 +197,49 @@ def connect(client: _Pollable, settings: KafkaSettings, watch: Watch) -> Any:  #
             return metadata
 
 
+def missing(topic: str, known: Collection[str], settings: KafkaSettings) -> ConfigError:
+    """Say that a topic does not exist, which one was perhaps meant, and how to create it."""
+    near = get_close_matches(topic, [name for name in known if not name.startswith("__")], n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'? Otherwise create" if near else "create"
+    return ConfigError(
+        f"the topic '{topic}' does not exist, or this user may not see it",
+        where=settings.bootstrap_servers,
+        mend=f"{hint} it: `kafka-topics.sh --bootstrap-server {settings.bootstrap_servers} --create --topic {topic}`",
+    )
+
+
 def translate(error: KafkaError, where: str, settings: KafkaSettings) -> StreamlearnError:
     """Return the error that a user can mend for one of librdkafka's."""
     code, text = error.code(), settings.hide(error.str())
+    result: StreamlearnError
     if code in _FENCED:
-        return FencedError(
+        result = FencedError(
             f"another producer with the transactional id '{settings.transactional_id}' took over",
-            where=where,
             mend="leave the work to it; do not restart this one",
         )
-    if code in _RIGHTS:
-        return ConfigError(
+    elif code in _RIGHTS:
+        result = ConfigError(
             f"the user has no right to this {_RIGHTS[code]} ({text})",
-            where=where,
             mend="let the broker's administrator add an ACL: Read and Describe on inputs and the group "
             f"'{settings.group}', Write on outputs and the transactional id, Create where topics are to be made",
         )
-    if code in _REFUSED:
-        return ConfigError(
-            f"the broker refuses the connection: {text}",
-            where=where,
-            mend="check `security.protocol`, `sasl.*` and `ssl.*` in `kafka.client`",
-        )
-    if code in _GROUP_IN_USE:
-        return ConfigError(
+    elif code in _REFUSED:
+        result = ConfigError(f"the broker refuses the connection: {text}", mend=_CREDENTIALS)
+    elif code in _GROUP_IN_USE:
+        result = ConfigError(
             f"the group '{settings.group}' is in use by consumers that subscribe ({text})",
-            where=where,
             mend="stop them, or give this learner another `name`",
         )
-    if code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}:  # noqa: SLF001
-        return StreamlearnError(
-            f"the topic or partition does not exist ({text})", where=where, mend="create it: `streamlearn doctor --fix`"
+    elif code in GONE:
+        result = StreamlearnError(
+            f"the topic or partition does not exist ({text})", mend="create it: `streamlearn doctor --fix`"
         )
-    if code == KafkaError.MSG_SIZE_TOO_LARGE:
-        return StreamlearnError(
+    elif code in _TOO_LARGE:
+        result = StreamlearnError(
             f"a message is larger than the topic takes ({text})",
-            where=where,
             mend="raise the topic's `max.message.bytes` and `message.max.bytes` in `kafka.client`, or send less",
         )
-    return BrokerError(text, where=where, mend="restart; if it comes again, look at the broker's log")
+    else:
+        result = BrokerError(text, mend="restart; if it comes again, look at the broker's log")
+    result.where = where
+    return result

@@ -1,0 +1,266 @@
+"""Writes to Kafka, with the positions of the source: in one transaction, or flushed before them."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn, Protocol
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException
+
+from streamlearn.errors import BrokerError, StreamlearnError
+from streamlearn.transport.base import Message, TopicPartition, TransactionAbortedError
+from streamlearn.transport.kafka_admin import Admin
+from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, translate
+
+_CHUNK = 1000  # messages handed to librdkafka in one call
+_OVERHEAD = 512  # bytes that a batch and its one record take beside key, value and headers; generous
+_MESSAGE_BYTES = 1_000_000  # librdkafka's default of message.max.bytes
+_PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
+
+_DEFAULTS: Mapping[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "linger.ms": 1,
+    "partitioner": "murmur2_random",  # as Java clients do, so that a key's records meet in one partition
+    # A commit asks again until the coordinator has ended the last one: with the default of 100 ms it takes 103 ms.
+    "retry.backoff.ms": 5,
+    "retry.backoff.max.ms": 20,
+}
+
+
+class Group(Protocol):
+    """Whose offsets a commit stores: `KafkaSource` is one."""
+
+    def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Store the offsets now."""
+        ...
+
+    def group_metadata(self) -> Any:  # noqa: ANN401 - an opaque object of confluent-kafka
+        """Return what a transaction needs in order to store them."""
+        ...
+
+
+class KafkaOutlet:
+    """A sink with its transaction: exactly-once with a transactional id, at-least-once without.
+
+    Args:
+        settings: the cluster, and the transactional id. Creating the outlet fences and aborts an earlier holder of it.
+        group: whose offsets `commit` stores; without one it takes no positions.
+        topics: where it will write. A topic that takes smaller messages than a batch has makes the batches smaller.
+        commit_timeout: seconds after which a commit that was not confirmed is an error.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: Group | None = None,
+        *,
+        topics: Sequence[str] = (),
+        commit_timeout: float = 60.0,
+    ) -> None:
+        self._settings, self._group, self._commit_timeout = settings, group, commit_timeout
+        self._watch = Watch(settings)
+        self._failed: list[tuple[KafkaError, str]] = []
+        self._open = False
+        self._client_bytes = int(settings.client.get("message.max.bytes", _MESSAGE_BYTES))
+        self._queue_limit = int(settings.client.get("queue.buffering.max.messages", 100_000))
+        self._limits = self._ask_limits(topics)
+        config = {**_DEFAULTS, **common(settings, self._watch), "delivery.report.only.error": True}
+        # librdkafka does not split a batch that the broker finds too large: it fails every message of it.
+        config.setdefault("batch.size", min([_MESSAGE_BYTES, *self._limits.values()]))
+        if settings.transactional_id is not None:
+            config["transactional.id"] = settings.transactional_id
+        self._producer = create(ck.Producer, {**config, "on_delivery": self._delivered}, settings)
+        connect(self._producer, settings, self._watch)
+        if self._transactional:
+            self._insist(self._producer.init_transactions, "taking over the transactional id")
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._failed.clear()
+        if self._transactional:
+            try:
+                self._producer.begin_transaction()
+            except KafkaException as error:
+                raise translate(error.args[0], "beginning a transaction", self._settings) from None
+        self._open = True
+
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        """Queue the messages. They count once `commit` has returned.
+
+        Raises:
+            StreamlearnError: a message is larger than `message.max.bytes`.
+            BrokerError: the queue is full, and the brokers take nothing.
+        """
+        for at in range(0, len(messages), _CHUNK):
+            chunk = messages[at : at + _CHUNK]
+            self._make_room(len(chunk))
+            if any(message.headers for message in chunk):  # `produce_batch` knows no headers
+                for value, key, headers in chunk:
+                    self._produce(topic, value, key, list(headers))
+                continue
+            batch = [{"value": value, "key": key} for value, key, _ in chunk]
+            if self._producer.produce_batch(topic, batch) < len(batch):
+                for item in batch:
+                    if "_error" in item:
+                        self._refuse(item.pop("_error"), topic)  # type: ignore[arg-type]
+                        self._produce(topic, item["value"], item["key"], [])
+        self._producer.poll(0)
+
+    def commit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Make everything sent since `begin` durable, with the group's positions.
+
+        Raises:
+            FencedError: another producer with the same transactional id took over.
+            TransactionAbortedError: nothing of it counts; seek back and take the batch again.
+            StreamlearnError: a message is too large for its topic.
+            BrokerError: the outcome is a failure, or is not known.
+        """
+        if self._transactional:
+            self._commit_transaction(positions)
+        else:
+            self._flush()
+            if self._group is not None:
+                self._group.commit(positions)
+        self._open = False
+        self._watch.answered()
+
+    def abort(self) -> None:
+        """Drop what was sent since `begin`; without a transactional id, what has not left yet."""
+        if self._transactional and self._open:
+            self._open = False
+            self._insist(self._producer.abort_transaction, "aborting a transaction")
+        elif not self._transactional:
+            self._producer.purge(in_flight=False)
+            self._producer.poll(0)
+        self._failed.clear()
+        self._open = False
+
+    def max_bytes(self, topic: str) -> int:
+        """Return how many bytes of key, value and headers together the topic takes in one message."""
+        if topic not in self._limits:
+            self._limits.update(self._ask_limits([topic]))
+        return min(self._client_bytes, self._limits[topic]) - _OVERHEAD
+
+    def close(self) -> None:
+        """Release the producer without committing."""
+        if self._open and self._transactional:
+            with suppress(StreamlearnError):  # the broker aborts it at its timeout as well
+                self.abort()
+        # Not Producer.close: it flushes first, which waits for a broker that may be away.
+        self._producer.purge()
+        self._producer.poll(0)
+
+    @property
+    def _transactional(self) -> bool:
+        return self._settings.transactional_id is not None
+
+    # Sending
+
+    def _produce(self, topic: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, Any]]) -> None:
+        deadline = time.monotonic() + self._commit_timeout
+        while True:
+            try:
+                self._producer.produce(topic, value, key, headers=headers)
+            except BufferError:
+                self._wait_for_room(deadline)
+            except KafkaException as error:
+                self._refuse(error.args[0], topic)
+            else:
+                return
+
+    def _refuse(self, error: KafkaError, topic: str) -> None:
+        """Raise what librdkafka has against a message; a full queue is no reason."""
+        if error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
+            raise translate(error, f"the topic '{topic}'", self._settings)
+
+    def _make_room(self, count: int) -> None:
+        # Waiting here rather than after a full queue keeps the order: of a chunk that half fits, the rest would be
+        # tried again behind messages that were accepted meanwhile.
+        deadline = time.monotonic() + self._commit_timeout
+        while (waiting := len(self._producer)) and waiting + count > self._queue_limit:
+            self._wait_for_room(deadline)
+
+    def _wait_for_room(self, deadline: float) -> None:
+        self._producer.poll(0.05)
+        self._watch.check()
+        if time.monotonic() >= deadline:
+            raise self._undelivered()
+
+    def _delivered(self, error: KafkaError | None, message: ck.Message) -> None:
+        if error is not None and error.code() not in _PURGED:
+            self._failed.append((error, message.topic() or ""))
+
+    # Committing
+
+    def _flush(self) -> None:
+        deadline = time.monotonic() + self._commit_timeout
+        while self._producer.flush(0.2):  # in slices, since signals reach Python only between them
+            self._watch.check()
+            if time.monotonic() >= deadline:
+                raise self._undelivered()
+        self._raise_failed()
+
+    def _undelivered(self) -> BrokerError:
+        return BrokerError(
+            f"{len(self._producer)} messages were not taken within {self._commit_timeout:g} s",
+            where=self._settings.bootstrap_servers,
+            mend="check that every partition of the output topics has a leader and enough replicas in sync",
+        )
+
+    def _raise_failed(self) -> None:
+        if self._failed:
+            failed, self._failed = self._failed, []
+            error, topic = failed[0]
+            result = translate(error, f"the topic '{topic}'", self._settings)
+            result.what = f"{len(failed)} messages were not delivered: {result.what}"
+            raise result
+
+    def _commit_transaction(self, positions: Mapping[TopicPartition, int]) -> None:
+        if positions and self._group is not None:
+            group = self._group.group_metadata()
+            offsets = [ck.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in positions.items()]
+            self._insist(
+                lambda timeout: self._producer.send_offsets_to_transaction(offsets, group, timeout),
+                "adding the positions to a transaction",
+            )
+        self._insist(self._producer.commit_transaction, "committing a transaction")
+        self._raise_failed()
+
+    def _insist(self, call: Any, doing: str) -> None:  # noqa: ANN401 - a bound method of confluent-kafka
+        """Call until it is done: in slices, as a call that timed out goes on where it is called again."""
+        deadline = time.monotonic() + self._commit_timeout
+        while True:
+            try:
+                call(1.0)
+            except KafkaException as error:
+                self._producer.poll(0)
+                self._watch.check()
+                reason: KafkaError = error.args[0]
+                if not reason.retriable() or time.monotonic() >= deadline:
+                    self._give_up(reason, doing)
+            else:
+                return
+
+    def _give_up(self, reason: KafkaError, doing: str) -> NoReturn:
+        if not reason.txn_requires_abort():
+            self._open = False  # there is nothing left that an abort could reach
+            raise translate(reason, doing, self._settings) from None
+        failed = self._failed.copy()
+        with suppress(StreamlearnError):  # the next `init_transactions` aborts it as well
+            self.abort()
+        self._failed = failed
+        self._raise_failed()
+        raise TransactionAbortedError(
+            self._settings.hide(reason.str()), where=doing, mend="restart; the batch will be taken again"
+        ) from None
+
+    def _ask_limits(self, topics: Sequence[str]) -> dict[str, int]:
+        if not topics:
+            return {}
+        admin = Admin(self._settings)
+        try:
+            return {t: int(admin.config(t).get("max.message.bytes", _MESSAGE_BYTES)) for t in topics}
+        finally:
+            admin.close()
