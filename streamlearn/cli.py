@@ -148,7 +148,7 @@ def doctor(
     sets: Sets = None,
     fix: Annotated[bool, typer.Option("--fix", help="Create the topics that are missing.")] = False,
 ) -> None:
-    """Check broker, topics, model, device, folder and port: a line each, with the mend. Exits 1 if one is not in order."""
+    """Check broker, topics, model, folder and port: a line each, with the mend. Exits 1 if one is not in order."""
     _log(logging.ERROR)
     from streamlearn.doctor import examine
 
@@ -182,7 +182,7 @@ def main() -> NoReturn:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    typer.echo(text, err=True)
 
 
 def _log(level: int = logging.INFO) -> None:

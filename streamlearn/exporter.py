@@ -67,7 +67,9 @@ def _by_label(service: "Service", counts: Mapping[str, float]) -> list[Sample]:
 
 
 def _predictions(service: "Service") -> list[Sample]:
-    counts = {ABSTAINED if label is None else label: count for label, count in service.totals.predictions.copy().items()}
+    counts = {
+        ABSTAINED if label is None else label: count for label, count in service.totals.predictions.copy().items()
+    }
     return _by_label(service, counts)
 
 
@@ -145,7 +147,9 @@ CATALOGUE: tuple[Entry, ...] = (
         "Samples that the replay memory holds at most.",
         lambda s: _one(s.learner.memory.capacity),
     ),
-    Entry("memory_bytes", "gauge", "Bytes that the replay memory's columns take.", lambda s: _one(s.learner.memory.nbytes)),
+    Entry(
+        "memory_bytes", "gauge", "Bytes that the replay memory's columns take.", lambda s: _one(s.learner.memory.nbytes)
+    ),
     Entry(
         "consumer_lag_records",
         "gauge",
@@ -179,7 +183,9 @@ CATALOGUE: tuple[Entry, ...] = (
 
 HISTOGRAMS: tuple[HistogramEntry, ...] = (
     HistogramEntry(
-        "prediction_latency_seconds", "From an event's poll to the commit of its prediction.", lambda s: [((), s.totals.latency)]
+        "prediction_latency_seconds",
+        "From an event's poll to the commit of its prediction.",
+        lambda s: [((), s.totals.latency)],
     ),
     HistogramEntry(
         "event_age_seconds", "From an event's own time to the commit of its prediction.", lambda s: [((), s.totals.age)]

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streamlearn.errors import ConfigError
 from streamlearn.transport.base import Message
-from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings
+from streamlearn.transport.kafka import KafkaSettings
+from streamlearn.transport.kafka_outlet import KafkaOutlet
 
 CHUNK = 500
 
@@ -50,7 +51,7 @@ def produce(file: str, topic: str, bootstrap_servers: str, *, rate: float | None
     finally:
         outlet.close()
     seconds = time.monotonic() - start
-    print(f"sent {sent:,} records to {topic} in {seconds:.1f} s", file=sys.stderr)
+    sys.stderr.write(f"sent {sent:,} records to {topic} in {seconds:.1f} s\n")
 
 
 @contextmanager

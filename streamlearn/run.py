@@ -25,6 +25,7 @@ from streamlearn.stages import Stages
 from streamlearn.strategies import strategies
 from streamlearn.tasks import Task, tasks
 from streamlearn.transport.base import Outlet, Source
+from streamlearn.transport.embedded import EmbeddedBroker
 from streamlearn.transport.kafka import KafkaSettings, KafkaSource
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_outlet import KafkaOutlet
@@ -66,7 +67,9 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
             len(source.positions()),
             root.kafka.topics.predictions,
         )
-        log.warning("what is learned lives in this process: after a restart the model begins anew, where the group stopped")
+        log.warning(
+            "what is learned lives in this process: after a restart the model begins anew, where the group stopped"
+        )
         report = Reporter(service)
         service.run(limits, report)  # 4
         report.say()
@@ -204,3 +207,61 @@ def signals(stop: Callable[[], Any]) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def reach(settings: Settings) -> Iterator[str]:
+    """Yield the broker's address, with the topics in order: an embedded broker is started, missing topics are made.
+
+    Raises:
+        ConfigError: the events topic does not exist; names the nearest one.
+        BrokerError: the broker does not answer.
+    """
+    kafka = settings.root.kafka
+    names = (kafka.topics.predictions, kafka.topics.dead_letters)
+    if kafka.bootstrap_servers == "embedded":
+        with EmbeddedBroker() as broker:
+            broker.create((kafka.topics.events, *names))
+            log.info("embedded broker on %s: it forgets everything at the end", broker.bootstrap_servers)
+            yield broker.bootstrap_servers
+        return
+    client = client_settings(settings, kafka.bootstrap_servers)
+    admin = Admin(client)
+    partitions = admin.partitions_of(kafka.topics.events)
+    if kafka.create_topics:
+        if made := admin.ensure(names, partitions):
+            log.info("created %s", ", ".join(made))
+    else:
+        for name in names:
+            admin.partitions_of(name)
+    yield kafka.bootstrap_servers
+
+
+@contextmanager
+def connected(settings: Settings, bootstrap_servers: str) -> Iterator[tuple[KafkaSource, KafkaOutlet]]:
+    """Yield the source of events and the outlet of predictions."""
+    client = client_settings(settings, bootstrap_servers)
+    source = KafkaSource(
+        client, [settings.root.kafka.topics.events], stall_seconds=settings.root.limits.stalled_seconds
+    )
+    try:
+        topics = settings.root.kafka.topics
+        outlet = KafkaOutlet(client, source, topics=(topics.predictions, topics.dead_letters))
+        try:
+            yield source, outlet
+        finally:
+            outlet.close()
+    finally:
+        source.close()
+
+
+def client_settings(settings: Settings, bootstrap_servers: str) -> KafkaSettings:
+    """Return the part of the configuration that reaches the broker."""
+    kafka = settings.root.kafka
+    return KafkaSettings(
+        bootstrap_servers,
+        client=kafka.client,
+        group=kafka.group_id,
+        start=kafka.start,
+        connect_timeout=settings.root.limits.connect_seconds,
+    )

@@ -12,18 +12,10 @@ import numpy as np
 
 from streamlearn.batch import Sample
 from streamlearn.config import Root
+from streamlearn.dead_letters import DeadLetter, crashed, encode_dead_letter
 from streamlearn.errors import StreamlearnError
 from streamlearn.evaluation import Prequential
-from streamlearn.events import (
-    DeadLetter,
-    Event,
-    EventDecoder,
-    Place,
-    Prediction,
-    crashed,
-    encode_dead_letter,
-    encode_predictions,
-)
+from streamlearn.events import Event, EventDecoder, Place, Prediction, encode_predictions
 from streamlearn.learner import Learner, Update
 from streamlearn.predictor import Answer, Predictor
 from streamlearn.stages import Stages

@@ -22,7 +22,7 @@ PAGES = ("/metrics", "/healthz", "/readyz")
 
 
 @contextmanager
-def serve(service: "Service", host: str, port: int) -> Iterator[str]:
+def serve(service: "Service", host: str, port: int) -> Iterator[str]:  # noqa: C901 - the handler is four short methods
     """Answer in a thread of its own while the block runs; yields the server's address.
 
     /healthz is 200 while the loop turns, 503 once it made no turn for `limits.progress_seconds`. /readyz is 200 when
@@ -38,7 +38,7 @@ def serve(service: "Service", host: str, port: int) -> Iterator[str]:
         server_version = "streamlearn"
         sys_version = ""
 
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
@@ -50,7 +50,7 @@ def serve(service: "Service", host: str, port: int) -> Iterator[str]:
             else:
                 self._json(HTTPStatus.NOT_FOUND, {"error": f"there is no {path}", "pages": list(PAGES)})
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 - as above
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
             """Say nothing: a scrape every few seconds is not news."""
@@ -98,4 +98,9 @@ def health(service: "Service") -> dict[str, object]:
 def readiness(service: "Service") -> dict[str, object]:
     """Return whether predictions flow: model loaded, partitions assigned, nothing of the past left to apply."""
     assigned = len(service.source.positions())
-    return {"ok": service.ready and assigned > 0, "model_loaded": True, "partitions": assigned, "caught_up": service.ready}
+    return {
+        "ok": service.ready and assigned > 0,
+        "model_loaded": True,
+        "partitions": assigned,
+        "caught_up": service.ready,
+    }

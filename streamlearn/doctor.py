@@ -1,0 +1,92 @@
+"""`streamlearn doctor`: one line for each thing that a run needs, with the mend where it is not in order."""
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.model import load as load_model
+from streamlearn.run import client_settings, lock
+from streamlearn.settings import Settings, ignored
+from streamlearn.settings import load as load_settings
+from streamlearn.transport.kafka_admin import Admin
+from streamlearn.transport.kafka_client import missing
+
+
+def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:
+    """Print a line for each check; return 0 if all is in order, else 1.
+
+    Raises:
+        ConfigError: the configuration itself is wrong: nothing else can be checked.
+    """
+    settings = load_settings(config, sets)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[green]ok  [/]  configuration  {config}")
+    for line in ignored(settings.root):
+        console.print(f"[yellow]note[/]  configuration  {line}")
+    failed = 0
+    checks: dict[str, Callable[[], str]] = {
+        "broker": lambda: _broker(settings),
+        "topics": lambda: _topics(settings, fix=fix),
+        "model": lambda: _model(settings),
+        "folder": lambda: _folder(settings),
+        "metrics": lambda: _port(settings),
+    }
+    for name, check in checks.items():
+        try:
+            console.print(f"[green]ok  [/]  {name:13}  {check()}", markup=True)
+        except StreamlearnError as error:
+            failed += 1
+            console.print(f"[red]FAIL[/]  {name:13}  ", end="")
+            console.print(str(error).replace("\n", "\n" + " " * 19), markup=False)
+    return 1 if failed else 0
+
+
+def _broker(settings: Settings) -> str:
+    servers = settings.root.kafka.bootstrap_servers
+    if servers == "embedded":
+        return "embedded: started with the run"
+    return f"{servers} answers, {len(Admin(client_settings(settings, servers)).topics())} topics"
+
+
+def _topics(settings: Settings, *, fix: bool) -> str:
+    kafka = settings.root.kafka
+    names = (kafka.topics.events, kafka.topics.predictions, kafka.topics.dead_letters)
+    if kafka.bootstrap_servers == "embedded":
+        return "made at the start of the run"
+    client = client_settings(settings, kafka.bootstrap_servers)
+    admin = Admin(client)
+    known = admin.topics()
+    absent = [name for name in names if name not in known]
+    if absent and fix:
+        return f"created {', '.join(admin.ensure(names, known.get(kafka.topics.events, 1)))}"
+    if absent and (kafka.topics.events in absent or not kafka.create_topics):
+        error = missing(absent[0], known, client)
+        raise ConfigError(error.what, where=error.where, mend=f"{error.mend}; or `streamlearn doctor ... --fix`")
+    return ", ".join(names) + (f" ({', '.join(absent)} will be created)" if absent else "")
+
+
+def _model(settings: Settings) -> str:
+    model = load_model(settings.root.model)
+    labels = f", fine-tuned for {len(model.labels)} labels" if model.labels else ""
+    return f"{settings.root.model.name} on {model.device}, {str(model.dtype)[6:]}{labels}"
+
+
+def _folder(settings: Settings) -> str:
+    with lock(Path(settings.root.snapshots.path)):
+        return f"{settings.root.snapshots.path} can be written"
+
+
+def _port(settings: Settings) -> str:
+    metrics = settings.root.metrics
+    if not metrics.enabled:
+        return "off"
+    try:
+        with socket.create_server((metrics.host, metrics.port)):
+            return f"http://{metrics.host}:{metrics.port}/metrics"
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {metrics.host}:{metrics.port}: {error.strerror}", mend="set metrics.port to a free port"
+        ) from error
