@@ -21,7 +21,7 @@ _PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
 _DEFAULTS: Mapping[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,
-    "linger.ms": 1,
+    "linger.ms": 5,  # a commit flushes at once, so this makes batches fuller and no record later
     "partitioner": "murmur2_random",  # as Java clients do, so that a key's records meet in one partition
     # A commit asks again until the coordinator has ended the last one: with the default of 100 ms it takes 103 ms.
     "retry.backoff.ms": 5,
