@@ -1,26 +1,71 @@
-"""Events, labels, predictions and dead letters: what stands in the topics, decoded and encoded.
+"""Events, labels and predictions: what stands in the topics, decoded and encoded.
 
 Every record of the events topic becomes exactly one of two things: an `Event`, which is predicted, or a `DeadLetter`,
 which says why it cannot be. Nothing here raises for what a record holds. No torch, no clock, no I/O.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired
+from functools import lru_cache, partial
+from itertools import repeat
+from operator import itemgetter
+from typing import Annotated, Any, NamedTuple
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from streamlearn.dead_letters import (
+    DeadLetter,
+    Reason,
+    Refusal,
+    crashed,
+    encode_dead_letter,
+    keys,
+    shown,
+    unparsable,
+)
+from streamlearn.payloads import MAX_ID, MAX_SLICE, MAX_SLICES, EventPayload
 from streamlearn.transport.base import Message, Record
 
-KEY = "$key"
-MAX_ID = 256
-Reason = Literal[
-    "invalid-json", "encoding", "schema", "missing-input", "label-type", "unknown-label", "too-large", "crashed"
+__all__ = [  # dead letters too: they are the other half of what a record becomes
+    "DeadLetter",
+    "Decoded",
+    "Event",
+    "EventDecoder",
+    "Fields",
+    "Label",
+    "Place",
+    "Prediction",
+    "Reason",
+    "crashed",
+    "encode_dead_letter",
+    "encode_predictions",
 ]
+
+KEY = "$key"
+MILLISECONDS_FROM = 2e10  # seconds up to the year 2603, milliseconds from August 1970
+LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
+def _path(path: str) -> str:
+    if not all(path.split(".")):
+        raise ValueError("a path is made of names with dots between them, such as ticket.body")
+    return path
+
+
+def _payload_path(path: str) -> str:
+    if path.startswith("$"):
+        raise ValueError(f"only fields.id may be {KEY}; this is a dotted path into the payload, such as ticket.body")
+    return _path(path)
+
+
+def _id_path(path: str) -> str:
+    return path if path == KEY else _payload_path(path)
+
+
+Path = Annotated[str, AfterValidator(_payload_path)]
+SliceName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SLICE)]
 
 
 class Fields(BaseModel):
@@ -28,11 +73,15 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field("id", min_length=1, description="The event's id; $key takes the record's key.")
-    text: str = Field("text", min_length=1, description="The text that is read.")
-    label: str = Field("label", min_length=1, description="The label, where the event has one.")
-    time: str = Field("time", min_length=1, description="When it happened: ISO 8601, or seconds since 1970.")
-    slices: str = Field("slices", min_length=1, description="An object of names and values to compare figures by.")
+    id: Annotated[str, AfterValidator(_id_path)] = Field("id", description="The event's id; $key: the record's key.")
+    text: Path = Field("text", description="The text that is read.")
+    label: Path = Field("label", description="The label, where the event has one.")
+    time: Path = Field("time", description="When it happened: ISO 8601, or seconds or milliseconds since 1970.")
+    slices: Path | Annotated[dict[SliceName, Path], Field(max_length=MAX_SLICES)] = Field(
+        "slices",
+        description="What to compare figures by: an object of names and values, or a path for each name, such as "
+        "{region: customer.region}.",
+    )
 
 
 class Place(NamedTuple):
@@ -44,19 +93,35 @@ class Place(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One event, checked. `time` is the event's own (seconds since 1970), or the record's where it gives none."""
+    """One event, checked.
+
+    Times are in seconds since 1970: `received` is the record's own timestamp, and `time` is when it happened, or
+    `received` where the event does not say.
+    """
 
     id: str
     text: str
     label: str | None
     time: float
-    slices: dict[str, str]
+    slices: Mapping[str, str]
     source: Place
+    received: float
     has_own_id: bool
 
 
+class Label(NamedTuple):
+    """A label that came later than its event."""
+
+    id: str
+    label: str
+
+
 class Prediction(NamedTuple):
-    """What was said of an event: `top` holds label and score, likeliest first."""
+    """What was said of an event.
+
+    `top` holds label and score, likeliest first. Scores are finite and are written as they are, so whoever makes a
+    prediction rounds them: a float32 made a float has ten digits that say nothing.
+    """
 
     id: str
     label: str | None
@@ -69,14 +134,6 @@ class Prediction(NamedTuple):
     source: Place
 
 
-class DeadLetter(NamedTuple):
-    """A record that cannot be taken, with the reason and a sentence for the one who mends it."""
-
-    record: Record
-    reason: Reason
-    detail: str
-
-
 class Decoded(NamedTuple):
     """A batch of records: every one is an event or a dead letter."""
 
@@ -84,72 +141,18 @@ class Decoded(NamedTuple):
     dead_letters: list[DeadLetter]
 
 
-Short = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
-
-
-@with_config(ConfigDict(extra="ignore", strict=True))
-class EventPayload(TypedDict):
-    """An event as users produce it. Other keys are welcome and ignored."""
-
-    id: NotRequired[
-        Annotated[Short | int | None, Field(description="Names the event; without it: topic:partition:offset.")]
-    ]
-    text: Annotated[str, Field(description="The text to read.", examples=["I want my money back"])]
-    label: NotRequired[
-        Annotated[Short | int | None, Field(description="The right answer, if it is known.", examples=["refund"])]
-    ]
-    time: NotRequired[
-        Annotated[
-            datetime | None,
-            Field(strict=False, description="When it happened: ISO 8601 (UTC if it names no zone), or Unix time."),
-        ]
-    ]
-    slices: NotRequired[
-        Annotated[
-            dict[Annotated[str, StringConstraints(max_length=64)], str | int | float | bool | None] | None,
-            Field(max_length=8, description="Names and values to compare figures by.", examples=[{"region": "eu"}]),
-        ]
-    ]
-
-
-class ScoredLabel(TypedDict):
-    """A label and its probability."""
-
-    label: str
-    score: float
-
-
-class SourcePayload(TypedDict):
-    """Where the event stands."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-class PredictionPayload(TypedDict):
-    """A prediction as streamlearn writes it; the record's key is the event's id."""
-
-    id: Annotated[str, Field(description="The event's id.")]
-    label: Annotated[str | None, Field(description="The likeliest label; null if it abstained.")]
-    score: Annotated[float | None, Field(description="Its probability, 0 to 1.")]
-    top: Annotated[list[ScoredLabel], Field(description="The likeliest labels, best first (serving.top_k of them).")]
-    abstained: Annotated[bool, Field(description="Whether no answer is given.")]
-    reason: Annotated[Literal["no-known-label"] | None, Field(description="Why it abstained.")]
-    model_step: Annotated[int, Field(description="Optimizer steps that the learning weights had taken.")]
-    champion_step: Annotated[int, Field(description="Optimizer steps that the serving weights had taken.")]
-    source: SourcePayload
-    predicted_at: Annotated[str, Field(description="ISO 8601, UTC.")]
-
-
-_payload: TypeAdapter[Any] = TypeAdapter(EventPayload)
-_payloads: TypeAdapter[Any] = TypeAdapter(list[EventPayload])
-_event = partial(tuple.__new__, Event)  # skips NamedTuple's own constructor, which goes through Python
-_place = partial(tuple.__new__, Place)
+_payload: TypeAdapter[EventPayload] = TypeAdapter(EventPayload)
+_payloads: TypeAdapter[list[EventPayload]] = TypeAdapter(list[EventPayload])
+_times: TypeAdapter[datetime] = TypeAdapter(datetime)
+_place_of = itemgetter(0, 1, 2)
+_place = partial(tuple.__new__, Place)  # skips NamedTuple's own constructor, which goes through Python
+_event = partial(tuple.__new__, Event)
 
 
 class EventDecoder:
     """Turns records into events or dead letters.
+
+    It holds the labels seen so far, and no others: an open set grows up to `max_labels`.
 
     Args:
         fields: where the parts stand in the payload.
@@ -169,141 +172,156 @@ class EventDecoder:
         max_bytes: int = 262_144,
     ) -> None:
         self.fields, self.closed, self.max_labels, self.max_bytes = fields, closed, max_labels, max_bytes
-        self._labels = set(labels)
-        self._key_is_id = fields.id == KEY
+        self._labels: set[str | None] = {None, *labels}
         self._extract = _extractor(fields)
+        self._nearest = lru_cache(1_000)(partial(_nearest, [*labels] if closed else []))
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Return the batch's events and dead letters, each in the order of the records.
 
-        The whole batch is parsed and validated at once; one bad record sends the batch through one by one.
+        The whole batch is parsed and checked at once. If anything is wrong in it, its records are judged one by one.
         """
+        loads, extract = orjson.loads, self._extract
         try:
-            assert not self._key_is_id
-            if max([len(record.value) for record in records], default=0) > self.max_bytes:  # type: ignore[arg-type]
-                return self._one_by_one(records)
-            loads = orjson.loads
-            payloads = [loads(record.value) for record in records]  # type: ignore[arg-type]
-            if self._extract is not None:
-                payloads = [self._extract(payload) for payload in payloads]
-            checked = _payloads.validate_python(payloads)
-            events = [self._event(record, payload) for record, payload in zip(records, checked, strict=True)]
-        except (orjson.JSONDecodeError, ValidationError, _Refused, TypeError, AssertionError):
-            return self._one_by_one(records)
-        return Decoded(events, [])
-
-    def _one_by_one(self, records: Sequence[Record]) -> Decoded:
-        decoded = Decoded([], [])
+            values = [record.value or b"" for record in records]
+            if max(map(len, values), default=0) <= self.max_bytes:
+                payloads = [loads(value) for value in values]
+                if extract is not None:
+                    payloads = [extract(payload, record) for payload, record in zip(payloads, records, strict=True)]
+                return Decoded(self._events(records, _payloads.validate_python(payloads)), [])
+        except (orjson.JSONDecodeError, ValidationError, Refusal):
+            pass  # judging finds it again, and explains it
+        good: list[Record] = []
+        judged: list[EventPayload] = []
+        dead: list[DeadLetter] = []
         for record in records:
             try:
-                decoded.events.append(self._judge(record))
-            except _Refused as refusal:
-                decoded.dead_letters.append(DeadLetter(record, refusal.reason, refusal.detail))
-        return decoded
+                judged.append(self._judge(record))
+                good.append(record)
+            except Refusal as refusal:
+                dead.append(DeadLetter(record, refusal.reason, refusal.detail))
+        return Decoded(self._events(good, judged), dead)
 
-    def _judge(self, record: Record) -> Event:
-        """Return the record's event, or raise the refusal that explains what is wrong with it."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the labels seen so far."""
+        return {"labels": sorted(label for label in self._labels if label is not None)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Know the labels that `state_dict` returned, and no others."""
+        self._labels = {None, *state["labels"]}
+
+    def _judge(self, record: Record) -> EventPayload:
+        """Return the payload that `_events` will take, or raise the refusal that explains what is wrong with it."""
         value = record.value
+        if value is None:
+            raise Refusal("invalid-json", "the record has no value (a tombstone); an event is a JSON object")
         if not value:
-            raise _Refused("invalid-json", "the record has no value; an event is a JSON object")
+            raise Refusal("invalid-json", "the value is empty; an event is a JSON object")
         if len(value) > self.max_bytes:
-            raise _Refused("too-large", f"{len(value)} bytes; limits.record_bytes allows {self.max_bytes}")
+            raise Refusal("too-large", f"{len(value)} bytes; limits.record_bytes allows {self.max_bytes}")
         try:
-            payload = orjson.loads(value)
+            whole = orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            raise _unparsable(value, error) from None
-        if not isinstance(payload, dict):
-            raise _Refused("schema", f"the value is {_kind(payload)}; an event is a JSON object")
-        if self._extract is not None:
-            payload = self._extract(payload)
-        if self._key_is_id:
-            payload = {**payload, "id": self._key(record)}
+            raise unparsable(value, error) from None
+        if not isinstance(whole, dict):
+            raise Refusal("schema", f"the value is {shown(whole)}; an event is a JSON object")
+        given = whole if self._extract is None else self._extract(whole, record)
         try:
-            return self._event(record, _payload.validate_python(payload))
+            payload = _payload.validate_python(given)
         except ValidationError as error:
-            raise self._explained(payload, error) from None
+            raise self._explained(error, given, whole) from None
+        self._check_texts([payload["text"]])
+        if (time := payload.get("time")) is not None:
+            self._seconds(time)
+        if (label := payload.get("label")) is not None:
+            self._admitted(str(label))
+        return payload
 
-    def _event(self, record: Record, payload: dict[str, Any]) -> Event:
-        text = payload["text"]
-        if not text or text.isspace():
-            raise _Refused("missing-input", f"{self.fields.text!r} is blank; there is nothing to predict from")
-        label = payload.get("label")
-        if label is not None:
-            label = str(label)
-            if label not in self._labels:
-                self._admit(label)
-        source = _place(record[:3])
-        own = payload.get("id")
-        time = payload.get("time")
-        if time is None:
-            seconds = record.timestamp / 1000
-        else:
-            seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-        slices = payload.get("slices")
-        return _event(
-            (
-                "{}:{}:{}".format(*source) if own is None else str(own),
-                text,
-                label,
-                seconds,
-                {} if not slices else {name: str(value)[:64] for name, value in slices.items() if value is not None},
-                source,
-                own is not None,
-            )
-        )
+    def _events(self, records: Sequence[Record], payloads: Sequence[EventPayload]) -> list[Event]:
+        """Make events of checked payloads, column by column, which is quicker than row by row.
 
-    def _admit(self, label: str) -> None:
+        Labels come last: what is refused for another reason adds none.
+        """
+        texts = [payload["text"] for payload in payloads]
+        self._check_texts(texts)
+        places = list(map(_place, map(_place_of, records)))
+        own = [payload.get("id") for payload in payloads]
+        ids: list[Any] = own
+        flags: Iterable[bool] = repeat(True)
+        if set(map(type, own)) != {str}:
+            ids = ["{}:{}:{}".format(*place) if i is None else str(i) for i, place in zip(own, places, strict=True)]
+            flags = [i is not None for i in own]
+        times = received = [record.timestamp / 1000 for record in records]
+        given = [payload.get("time") for payload in payloads]
+        if any(time is not None for time in given):
+            times = [
+                other if time is None else self._seconds(time) for time, other in zip(given, received, strict=True)
+            ]
+        slices = [_slices(found) if (found := payload.get("slices")) else {} for payload in payloads]
+        labels: list[Any] = [payload.get("label") for payload in payloads]
+        if not self._labels.issuperset(labels):
+            labels = [None if label is None else self._admitted(str(label)) for label in labels]
+        return list(map(_event, zip(ids, texts, labels, times, slices, places, received, flags, strict=False)))
+
+    def _check_texts(self, texts: Sequence[str]) -> None:
+        if not all(map(str.strip, texts)):
+            raise Refusal("missing-input", f"{self.fields.text!r} is blank; there is nothing to predict from")
+
+    def _admitted(self, label: str) -> str:
+        if label in self._labels:
+            return label
+        if label.isspace():
+            raise Refusal("label-type", f"{self.fields.label!r} is blank; leave it out where there is no label")
+        known = len(self._labels) - 1
         if self.closed:
-            near = get_close_matches(label, self._labels, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise _Refused("unknown-label", f"{label!r} is not one of the {len(self._labels)} of task.labels{hint}")
-        if len(self._labels) >= self.max_labels:
-            raise _Refused("unknown-label", f"{label!r} would be more than limits.labels allows ({self.max_labels})")
+            raise Refusal("unknown-label", f"{label!r} is not one of the {known} of task.labels{self._nearest(label)}")
+        if known >= self.max_labels:
+            raise Refusal("unknown-label", f"{label!r} would be more than limits.labels allows ({self.max_labels})")
         self._labels.add(label)
+        return label
 
-    def _key(self, record: Record) -> str:
-        if not record.key:
-            raise _Refused("schema", "fields.id is $key, and the record has no key")
+    def _seconds(self, time: str | float) -> float:
+        """Return seconds since 1970."""
         try:
-            return record.key.decode()
-        except UnicodeDecodeError:
-            raise _Refused("schema", "fields.id is $key, and the record's key is not UTF-8") from None
+            if isinstance(time, str):
+                # `fromisoformat` would read a long number as a date without dashes.
+                moment = datetime.fromisoformat(time) if time[4:5] == "-" else _times.validate_python(time)
+                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except ValueError:
+            pass
+        else:
+            seconds = time if abs(time) < MILLISECONDS_FROM else time / 1000
+            if abs(seconds) <= LAST_SECOND:
+                return float(seconds)
+        raise Refusal("schema", f"{self.fields.time!r} is {shown(time)}; it should be {_WANTED['time']}")
 
-    def _explained(self, payload: dict[str, Any], error: ValidationError) -> "_Refused":
-        detail = error.errors(include_url=False)[0]
-        part = str(detail["loc"][0])
-        name = getattr(self.fields, part)
-        given = payload.get(part)
-        if part == "text":
-            if given is None:
-                return _Refused("missing-input", f"there is no {name!r}; set fields.text to where the text stands")
-            return _Refused("schema", f"{name!r} is {_kind(given)}; it should be a string")
-        if part == "label":
-            found = "an empty string" if given == "" else _kind(given)
-            if isinstance(given, str) and given:
-                found = f"a string of {len(given)} characters"
-            return _Refused("label-type", f"{name!r} is {found}; it should be a string (1 to {MAX_ID}) or an integer")
-        wanted = {
-            "id": f"a string of 1 to {MAX_ID} characters, or an integer",
-            "time": "ISO 8601, or seconds or milliseconds since 1970",
-            "slices": "an object with at most 8 names (of 64 characters) and plain values",
-        }[part]
-        shown = repr(given) if isinstance(given, str | int | float) else _kind(given)
-        return _Refused("schema", f"{name!r} is {shown[:80]}; it should be {wanted}")
-
-
-class _Refused(Exception):  # noqa: N818 - never leaves this module
-    """Carries the reason from where it is found to where the dead letter is made."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
+    def _explained(self, error: ValidationError, payload: dict[str, Any], whole: dict[str, Any]) -> Refusal:
+        """Say what the first error of a payload means, by the user's own paths."""
+        part, *inner = error.errors(include_url=False, include_input=False, include_context=False)[0]["loc"]
+        path, given = getattr(self.fields, str(part)), payload.get(str(part))
+        if part == "text" and given is None:
+            return Refusal("missing-input", _missing(whole, path))
+        if part == "id" and path == KEY:
+            size = len(given or "")
+            return Refusal("schema", f"the record's key has {size} characters; as an id it has 1 to {MAX_ID}")
+        if part == "slices" and isinstance(given, dict) and inner and inner[0] in given:
+            name = str(inner[0])
+            path = path[name] if isinstance(path, dict) else f"{path}.{shown(name)[11:]}"
+            given = given[name]
+        found = "an empty string" if given == "" else shown(given)
+        if isinstance(given, float) and given.is_integer() and abs(given) >= 2**63:
+            found = "an integer of more than 64 bits"
+        reason: Reason = "label-type" if part == "label" else "schema"
+        return Refusal(reason, f"{path!r} is {found}; it should be {_WANTED[str(part)]}")
 
 
-def crashed(record: Record, error: Exception) -> DeadLetter:
-    """Return the dead letter of a record that the model cannot take."""
-    lines = str(error).strip().splitlines() or [""]
-    return DeadLetter(record, "crashed", f"the model failed on it: {type(error).__name__}: {lines[0][:200]}")
+_WANTED = {
+    "id": f"a string of 1 to {MAX_ID} characters, or an integer",
+    "text": "a string",
+    "label": f"a string of 1 to {MAX_ID} characters, or an integer; leave it out where there is none",
+    "time": "ISO 8601, or seconds or milliseconds since 1970",
+    "slices": f"an object with at most {MAX_SLICES} names (of 1 to {MAX_SLICE} characters) and plain values",
+}
 
 
 def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Message]:
@@ -332,77 +350,66 @@ def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Me
     ]
 
 
-def encode_dead_letter(dead: DeadLetter, max_bytes: int) -> Message:
-    """Keep the original key, value and headers, and add why it is dead.
-
-    What is larger than `max_bytes` in all is cut, and marked: first the value, then the original headers go, then the
-    key is cut.
-    """
-    record = dead.record
-    ours: list[tuple[str, bytes | None]] = [
-        ("streamlearn.reason", dead.reason.encode()),
-        ("streamlearn.detail", dead.detail[:500].encode()),
-        ("streamlearn.topic", record.topic.encode()),
-        ("streamlearn.partition", str(record.partition).encode()),
-        ("streamlearn.offset", str(record.offset).encode()),
-    ]
-    headers = [*record.headers, *ours]
-    if _size(record.key, record.value, headers) <= max_bytes:
-        return Message(record.value, record.key, headers)
-    ours.append(("streamlearn.truncated", b"true"))
-    key, value = record.key, record.value
-    headers = [*record.headers, *ours]
-    if _size(key, None, headers) > max_bytes:
-        headers = ours
-    if _size(key, None, headers) > max_bytes and key is not None:
-        key = key[: max(0, max_bytes - _size(None, None, headers))]
-    if value is not None:
-        value = value[: max(0, max_bytes - _size(key, None, headers))]
-    return Message(value, key, headers)
-
-
-def _size(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int:
-    """Return what a record takes on the wire at most: Kafka's own overhead is below 100 bytes, 20 for a header."""
-    size = 100 + len(key or b"") + len(value or b"")
-    return size + sum(20 + len(name.encode()) + len(content or b"") for name, content in headers)
-
-
-def _extractor(fields: Fields) -> Callable[[Any], dict[str, Any]] | None:
+def _extractor(fields: Fields) -> Callable[[Any, Record], dict[str, Any]] | None:
     """Return what moves the user's fields to ours; None where they stand there already."""
-    paths = [(part, path.split(".")) for part, path in fields if path != KEY]
-    if all(path == [part] for part, path in paths):
+    if fields == Fields():
         return None
+    paths = [(part, path.split(".")) for part, path in fields if isinstance(path, str) and path != KEY]
+    slices = {} if isinstance(fields.slices, str) else {name: path.split(".") for name, path in fields.slices.items()}
+    key_is_id = fields.id == KEY
 
-    def extract(payload: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-        found = {}
-        for part, path in paths:
-            value = payload
-            for key in path:
-                value = value.get(key) if isinstance(value, dict) else None
-            if value is not None:
-                found[part] = value
+    def extract(payload: Any, record: Record) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+        found = {part: value for part, path in paths if (value := _at(payload, path)) is not None}
+        if slices:
+            found["slices"] = {name: _at(payload, path) for name, path in slices.items()}
+        if key_is_id:
+            found["id"] = _key(record)
         return found
 
     return extract
 
 
-def _unparsable(value: bytes, error: orjson.JSONDecodeError) -> _Refused:
+def _at(payload: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON value
+    for name in path:
+        if not isinstance(payload, dict):
+            return None
+        payload = payload.get(name)
+    return payload
+
+
+def _key(record: Record) -> str:
+    if record.key is None:
+        raise Refusal("schema", f"fields.id is {KEY}, and the record has no key; send one, or set fields.id to a path")
     try:
-        value.decode()
-    except UnicodeDecodeError as found:
-        return _Refused("encoding", f"not UTF-8: byte {value[found.start]:#04x} at position {found.start}")
-    return _Refused("invalid-json", f"not JSON: {error}")
+        return record.key.decode()
+    except UnicodeDecodeError as error:
+        raise Refusal("schema", f"fields.id is {KEY}, and the record's key is not UTF-8 at {error.start}") from None
 
 
-def _kind(value: object) -> str:
-    """Name a JSON value's kind, never the value: payloads do not belong into messages."""
-    for kinds, name in (
-        (type(None), "null"),
-        (bool, "true or false"),
-        (int | float, "a number"),
-        (str, "a string"),
-        (list, "a list"),
-    ):
-        if isinstance(value, kinds):
-            return name
-    return "an object"
+def _slices(found: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: (value if isinstance(value, str) else orjson.dumps(value).decode())[:MAX_SLICE]
+        for name, value in found.items()
+        if value is not None
+    }
+
+
+def _missing(whole: dict[str, Any], path: str) -> str:
+    """Say that there is nothing at a path, and what there is instead."""
+    walked, at = "", whole
+    *parents, last = path.split(".")
+    for name in parents:
+        inner = at.get(name)
+        if not isinstance(inner, dict):
+            break
+        walked, at = f"{walked}{name}.", inner
+    else:
+        if last in at:
+            return f"{path!r} is null; there is nothing to predict from"
+    there = f"{walked[:-1]!r} has" if walked else "the event has"
+    return f"there is no {path!r}; {there} {keys(at) if at else 'nothing'}; set fields.text to where the text stands"
+
+
+def _nearest(labels: Sequence[str], label: str) -> str:
+    near = get_close_matches(label, labels, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
