@@ -97,6 +97,21 @@ def load(path: str | Path, sets: Sequence[str] = (), environment: Mapping[str, s
         origins[where] = origin
     secrets: set[Where] = set()
     data = _with_secrets(data, (), path.parent, environment, origins=origins, secrets=secrets)  # 3
+    return check(data, origins, secrets, str(path))
+
+
+def check(
+    data: Mapping[str, Any],
+    origins: dict[Where, str] | None = None,
+    secrets: set[Where] | None = None,
+    file: str = "configuration",
+) -> Settings:
+    """Fill in what follows from `name`, and check the whole (steps 4 and 5 of `load`).
+
+    Raises:
+        ConfigError: names every setting that is wrong, and where it was set.
+    """
+    origins, secrets = origins or {}, secrets or set()
     data, derived = derive(data)  # 4
     origins.update(dict.fromkeys(derived, "from name"))
     try:  # 5
@@ -104,11 +119,12 @@ def load(path: str | Path, sets: Sequence[str] = (), environment: Mapping[str, s
         found = components(root)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join(_explain(error, origins, secrets, str(path))), mend=f"see `streamlearn config schema {path}`"
+            "\n".join(_explain(error, origins, secrets, file)),
+            mend="`streamlearn config schema` describes every setting",
         ) from error
     except ConfigError as error:
         where = tuple((error.where or "").split("."))
-        place = origins.get(where) or origins.get(where[:-1]) or str(path)
+        place = origins.get(where) or origins.get(where[:-1]) or file
         raise ConfigError(error.what, where=f"{place}: {error.where}", mend=error.mend) from error
     return Settings(root, found, origins, secrets)
 
