@@ -1,0 +1,111 @@
+"""What every test may ask for, and what becomes of a test when this machine lacks what it needs.
+
+    kafka         the address of a real Apache Kafka broker, one for the whole run: the one that STREAMLEARN_TEST_KAFKA
+                  names, or one that is started for the run
+    own_broker    a `Broker` that the test may stop, kill and start again
+    new_topic     makes topics on `kafka`: new_topic("events", partitions=3) -> "events-1f8a09c3"
+    fresh_name    the same kind of name without a topic: for groups, transactional ids, topics made by what is tested
+    data          the folder of public data sets that STREAMLEARN_DATA names
+    @tool(name)   the test runs the program `name`
+
+Where something is missing the test is skipped and says what to install. With STREAMLEARN_REQUIRE_ALL=1 it fails.
+The markers `kafka` and `data` follow from the fixtures: `-m "not kafka"` needs no care of the tests' authors.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import NoReturn
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.kafka.broker import Broker, NotInstalledError
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that wants a model from a hub fails at once
+
+DEBIAN_PACKAGES = {"promtool": "prometheus"}  # where a program's package is not called like the program
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test, or fail it where everything has to be there."""
+    if os.environ.get("STREAMLEARN_REQUIRE_ALL") == "1":
+        pytest.fail(f"STREAMLEARN_REQUIRE_ALL is set, and {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if not {"kafka", "own_broker"}.isdisjoint(fixtures):
+            item.add_marker(pytest.mark.kafka)
+        if "data" in fixtures:
+            item.add_marker(pytest.mark.data)
+
+
+@pytest.fixture(autouse=True)
+def _tools(request: pytest.FixtureRequest) -> None:
+    for marker in request.node.iter_markers("tool"):
+        (name,) = marker.args
+        if shutil.which(name) is None:
+            missing(f"{name} is not installed (Debian, Ubuntu: apt-get install {DEBIAN_PACKAGES.get(name, name)})")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    folder = os.environ.get("STREAMLEARN_DATA")
+    if folder is None:
+        missing("STREAMLEARN_DATA does not name the folder of public data sets")
+    path = Path(folder)
+    assert path.is_dir(), f"STREAMLEARN_DATA names {path}, which is no folder"
+    return path
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    address = os.environ.get("STREAMLEARN_TEST_KAFKA")
+    if address is not None:
+        yield address
+    else:
+        broker = _started()
+        yield broker.address
+        broker.remove()
+
+
+@pytest.fixture
+def own_broker() -> Iterator[Broker]:
+    broker = _started()
+    yield broker
+    broker.remove()
+
+
+def _started() -> Broker:
+    broker = Broker()
+    try:
+        broker.start()
+    except NotInstalledError as error:
+        missing(" ".join(str(error).split()))
+    return broker
+
+
+@pytest.fixture(scope="session")
+def fresh_name() -> Callable[[str], str]:
+    return lambda stem: f"{stem}-{token_hex(4)}"
+
+
+@pytest.fixture(scope="session")
+def new_topic(kafka: str, fresh_name: Callable[[str], str]) -> Callable[..., str]:
+    admin = AdminClient({"bootstrap.servers": kafka})
+
+    def make(stem: str, partitions: int = 1, **config: str) -> str:
+        """Make a topic, and return its name; `config` has the topic's settings with _ for the dots."""
+        name = fresh_name(stem)
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
+        admin.create_topics([topic])[name].result(30)
+        return name
+
+    return make
