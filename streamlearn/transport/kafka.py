@@ -15,6 +15,7 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.errors import BrokerError, StreamlearnError
+from streamlearn.transport import kafka_offsets as offsets
 from streamlearn.transport.base import Record, Start, TopicPartition, lost
 from streamlearn.transport.kafka_client import (
     GONE,
@@ -33,7 +34,6 @@ __all__ = ["KafkaOutlet", "KafkaSettings", "KafkaSource", "read"]
 
 _SLICE = 0.1  # seconds: signals reach Python only between two calls of `consume`
 _LOOK_SECONDS = 5.0  # between two looks for optional topics
-_FIRST, _LAST = -2, -1  # the timestamps by which Kafka means a partition's two ends
 _LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}  # noqa: SLF001
 _PASSING = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}  # noqa: SLF001
 
@@ -46,6 +46,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "fetch.queue.backoff.ms": 20,  # a full local queue must not cost a second of rest
     "topic.metadata.refresh.interval.ms": 5000,  # new partitions show within seconds
     "topic.metadata.propagation.max.ms": 5000,
+    "session.timeout.ms": 10_000,  # we join no group; this is how long a commit waits for a coordinator
 }
 _REQUIRED: Mapping[str, Any] = {
     "enable.auto.commit": False,
@@ -79,7 +80,7 @@ class KafkaSource:
         committed: bool = True,
     ) -> None:
         self._settings, self._topics, self._stall_seconds = settings, list(topics), stall_seconds
-        self._watch = Watch(settings)
+        self._watch = Watch(settings, "reading")
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._found: set[TopicPartition] = set()
@@ -102,15 +103,13 @@ class KafkaSource:
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """Return up to `max_records` that are there now; wait up to `timeout` seconds for the first one."""
-        if self._failure is not None:
-            raise self._failure
         now = time.monotonic()
         if self._short:
             self._idle += min(now - self._polled, 1.0)
         self._polled = now
         deadline = now + timeout
         records = self._take(self._consumer.consume(max_records, 0))
-        while not records and (left := deadline - time.monotonic()) > 0:
+        while not records and self._failure is None and (left := deadline - time.monotonic()) > 0:
             # `consume` waits until it has all that was asked for: wait for one, then take what came with it.
             messages = self._consumer.consume(1, min(_SLICE, left))
             if messages and max_records > 1:
@@ -118,7 +117,9 @@ class KafkaSource:
             records = self._take(messages)
         self._short = len(records) < max_records
         self._look_around()
-        return records
+        if self._failure is not None and not records:
+            raise self._failure
+        return records  # which count as read, so that a failure waits for the next poll
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the next offset of each assigned partition; at a partition's end this is past the markers."""
@@ -128,16 +129,17 @@ class KafkaSource:
         """Read on from these offsets; the other partitions stay where they are."""
         # Consumer.seek fails for a partition that is not being fetched yet; assigning anew always works.
         self._positions.update(positions)
+        self._failure = None
         self._assign()
 
     def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
         """Ask for the first offset of each assigned partition, and for its last stable offset."""
-        first, last = self._offsets(self._positions, _FIRST), self._offsets(self._positions, _LAST)
+        first, last = self._offsets(self._positions, offsets.FIRST), self._offsets(self._positions, offsets.LAST)
         return {tp: (first[tp], last[tp]) for tp in self._positions}
 
     def committed(self) -> dict[TopicPartition, int]:
         """Ask for the group's committed offsets; partitions without one are left out."""
-        return self._committed(list(self._positions))
+        return offsets.committed(self._consumer, self._settings, self._positions)
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
         """Store the group's offsets: for lag tools, and for a start without a journal.
@@ -146,16 +148,8 @@ class KafkaSource:
             BrokerError: the broker did not store them.
             ConfigError: the group is not ours to commit for.
         """
-        if not positions:
-            return
-        offsets = [ck.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in positions.items()]
-        try:
-            stored = self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            raise translate(error.args[0], f"committing offsets of '{self._settings.group}'", self._settings) from None
-        for item in stored:
-            if item.error is not None:
-                raise translate(item.error, f"committing {item.topic}[{item.partition}]", self._settings)
+        if positions:
+            offsets.commit(self._consumer, self._settings, positions)
 
     def group_metadata(self) -> Any:  # noqa: ANN401 - an opaque object of confluent-kafka
         """Return what a transaction needs in order to commit offsets for the group."""
@@ -171,8 +165,10 @@ class KafkaSource:
 
     def at_end(self) -> bool:
         """Ask whether every partition was read to its last stable offset; False where no broker answers."""
+        if self._watch.away:
+            return False
         try:
-            ends = self._offsets(self._positions, _LAST, timeout=2.0)
+            ends = self._offsets(self._positions, offsets.LAST, timeout=1.0)
         except StreamlearnError:
             return False
         return all(self._positions[tp] >= end for tp, end in ends.items())
@@ -195,8 +191,9 @@ class KafkaSource:
             else:
                 raise missing(topic, known, self._settings)
 
-        given = {**(self._committed(partitions) if committed else {}), **positions}
-        first, last = self._offsets(partitions, _FIRST), self._offsets(partitions, _LAST)
+        stored = offsets.committed(self._consumer, self._settings, partitions) if committed else {}
+        given = {**stored, **positions}
+        first, last = self._offsets(partitions, offsets.FIRST), self._offsets(partitions, offsets.LAST)
         # A partition that its siblings' offsets do not name was added since: nothing of it was read.
         begun = {tp.topic for tp in given}
         fresh = [tp for tp in partitions if tp not in given and tp.topic not in begun]
@@ -227,29 +224,11 @@ class KafkaSource:
     def _assign(self) -> None:
         self._consumer.assign([ck.TopicPartition(tp.topic, tp.partition, o) for tp, o in self._positions.items()])
 
-    def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        asked = [ck.TopicPartition(tp.topic, tp.partition) for tp in partitions]
-        try:
-            answer = self._consumer.committed(asked, timeout=self._settings.connect_timeout)
-        except KafkaException as error:
-            raise translate(
-                error.args[0], f"the offsets of the group '{self._settings.group}'", self._settings
-            ) from None
-        return {TopicPartition(item.topic, item.partition): item.offset for item in answer if item.offset >= 0}
-
     def _offsets(
         self, partitions: Collection[TopicPartition], timestamp: int, timeout: float | None = None
     ) -> dict[TopicPartition, int]:
-        """Ask for the offset at a timestamp, or at an end, of all partitions in one request to each broker."""
-        asked = [ck.TopicPartition(tp.topic, tp.partition, timestamp) for tp in partitions]
-        try:
-            answer = self._consumer.offsets_for_times(asked, timeout=timeout or self._settings.connect_timeout)
-        except KafkaException as error:
-            raise translate(error.args[0], "asking for offsets", self._settings) from None
-        for item in answer:
-            if item.error is not None:
-                raise translate(item.error, f"asking for the offsets of {item.topic}[{item.partition}]", self._settings)
-        return {TopicPartition(item.topic, item.partition): item.offset for item in answer}
+        seconds = self._settings.connect_timeout if timeout is None else timeout
+        return offsets.offsets_at(self._consumer, self._settings, partitions, timestamp, seconds)
 
     # What comes
 
@@ -260,9 +239,7 @@ class KafkaSource:
         for message in messages:
             if (error := message.error()) is not None:
                 self._heed(message, error)
-        if self._failure is not None and not records:
-            raise self._failure
-        return records  # a failure waits for the next poll: these records already count as read
+        return records
 
     def _convert(self, messages: list[ck.Message]) -> list[Record]:
         records = [
@@ -303,17 +280,13 @@ class KafkaSource:
         elif code in _LOST:
             self._failure = lost(tp, self._positions[tp], *self._bounds_of(tp))
         elif code in GONE:
-            self._failure = StreamlearnError(
-                f"the topic was deleted while it was read (the next offset was {self._positions[tp]})",
-                where=str(tp),
-                mend="if it was made anew on purpose, give the learner a new `name`",
-            )
+            self._failure = _deleted(tp, self._positions[tp])
         else:
             self._failure = translate(error, str(tp), self._settings)
 
     def _bounds_of(self, tp: TopicPartition) -> tuple[int, int]:
         try:
-            return self._offsets([tp], _FIRST)[tp], self._offsets([tp], _LAST)[tp]
+            return self._offsets([tp], offsets.FIRST)[tp], self._offsets([tp], offsets.LAST)[tp]
         except StreamlearnError:
             return 0, 0
 
@@ -357,7 +330,10 @@ class KafkaSource:
 
     def _look_around(self) -> None:
         """Act on what the callbacks of the last calls have told."""
-        self._watch.check()
+        self._failure = self._failure or self._watch.verdict()
+        if self._watch.doubtful:
+            self._watch.doubtful = False
+            self._see_that_topics_exist()
         if self._again:
             self._again.clear()
             self._assign()
@@ -369,12 +345,22 @@ class KafkaSource:
             # Whatever is new was empty when we last looked, so it is read from its first record.
             new, self._found = self._found, set()
             try:
-                self._positions.update(self._offsets(new, _FIRST, timeout=2.0))
+                self._positions.update(self._offsets(new, offsets.FIRST, timeout=2.0))
             except BrokerError:
                 return  # the statistics will name them again
             self._absent -= {tp.topic for tp in new}
             logger.info("reading new partitions: %s", ", ".join(map(str, sorted(new))))
             self._assign()
+
+    def _see_that_topics_exist(self) -> None:
+        """Tell a deleted topic from one that a broker in its first moments does not know yet."""
+        for tp, offset in self._positions.items():
+            try:
+                found = self._consumer.list_topics(tp.topic, timeout=1.0).topics[tp.topic]
+            except (KafkaException, KeyError):
+                continue
+            if found.error is not None and found.error.code() in GONE:
+                self._failure = _deleted(tp, offset)
 
     def _partitions_of(self, topic: str) -> set[TopicPartition]:
         try:
@@ -382,6 +368,14 @@ class KafkaSource:
         except KafkaException:
             return set()
         return {TopicPartition(topic, i) for i in known[topic].partitions} if topic in known else set()
+
+
+def _deleted(tp: TopicPartition, offset: int) -> StreamlearnError:
+    return StreamlearnError(
+        f"the topic was deleted while it was read; the next offset was {offset}",
+        where=str(tp),
+        mend="if it was made anew on purpose, give the learner a new `name`",
+    )
 
 
 def read(settings: KafkaSettings, topic: str, *, until_end: bool = False) -> Iterator[Record]:

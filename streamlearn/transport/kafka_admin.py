@@ -45,7 +45,7 @@ class Admin:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._settings, self._watch = settings, Watch(settings)
+        self._settings, self._watch = settings, Watch(settings, "asking")
         self._client = create(AdminClient, common(settings, self._watch), settings)
         # librdkafka's embedded broker creates a topic when it is asked for, and knows nothing else of administration.
         self.embedded = str(connect(self._client, settings, self._watch).cluster_id or "").startswith(_MOCK)

@@ -98,10 +98,11 @@ class Watch:
     then one a minute; the rest goes to the debug level.
     """
 
-    def __init__(self, settings: KafkaSettings, *, every: float = 60.0) -> None:
-        self._settings, self._every = settings, every
+    def __init__(self, settings: KafkaSettings, doing: str, *, every: float = 60.0) -> None:
+        self._settings, self._doing, self._every = settings, doing, every
         self._told = -every
         self.away = False
+        self.doubtful = False  # a topic was not found, which may pass
         self.refused: str | None = None
         self._since = self._refused_at = 0.0
         self._last = -_PAUSE
@@ -122,6 +123,9 @@ class Watch:
             if self.refused is None:
                 self._refused_at = time.monotonic()
             self.refused = text
+        if error.code() in GONE:
+            self.doubtful = True
+            return
         now = time.monotonic()
         if now - self._last > _PAUSE:
             self._since = now
@@ -136,17 +140,23 @@ class Watch:
     def answered(self) -> None:
         """Note that a broker is there."""
         if self.away:
-            logger.info("the brokers of %s answer", self._settings.bootstrap_servers)
+            logger.info("%s: the brokers of %s answer", self._doing, self._settings.bootstrap_servers)
         self.away, self.refused, self._told = False, None, -self._every
 
+    def verdict(self, grace: float = 30.0) -> ConfigError | None:
+        """Return an error where the brokers have refused us for `grace` seconds without a success between."""
+        if self.refused is None or time.monotonic() - self._refused_at < grace:
+            return None
+        return ConfigError(
+            f"the broker refuses the connection: {self.refused}",
+            where=self._settings.bootstrap_servers,
+            mend=_CREDENTIALS,
+        )
+
     def check(self, grace: float = 30.0) -> None:
-        """Raise a ConfigError where the broker has refused us for `grace` seconds without a success between."""
-        if self.refused is not None and time.monotonic() - self._refused_at >= grace:
-            raise ConfigError(
-                f"the broker refuses the connection: {self.refused}",
-                where=self._settings.bootstrap_servers,
-                mend=_CREDENTIALS,
-            )
+        """Raise the verdict where there is one."""
+        if (error := self.verdict(grace)) is not None:
+            raise error
 
 
 def common(settings: KafkaSettings, watch: Watch) -> dict[str, Any]:
@@ -154,6 +164,7 @@ def common(settings: KafkaSettings, watch: Watch) -> dict[str, Any]:
     return {
         "error_cb": watch.error,
         "logger": watch,
+        "reconnect.backoff.max.ms": 2000,  # the default of 10 s would lengthen every outage by half of it
         **settings.client,
         "bootstrap.servers": settings.bootstrap_servers,
     }

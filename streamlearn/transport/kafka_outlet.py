@@ -60,7 +60,7 @@ class KafkaOutlet:
         commit_timeout: float = 60.0,
     ) -> None:
         self._settings, self._group, self._commit_timeout = settings, group, commit_timeout
-        self._watch = Watch(settings)
+        self._watch = Watch(settings, "writing")
         self._failed: list[tuple[KafkaError, str]] = []
         self._open = False
         self._client_bytes = int(settings.client.get("message.max.bytes", _MESSAGE_BYTES))

@@ -1,0 +1,88 @@
+"""Asks a Kafka cluster for offsets, and stores a group's, through a consumer."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, TypeVar
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException
+
+from streamlearn.transport.base import TopicPartition
+from streamlearn.transport.kafka_client import KafkaSettings, translate
+
+T = TypeVar("T")
+
+FIRST: Final = -2  # the timestamps by which Kafka means a partition's two ends
+LAST: Final = -1
+
+# What a cluster answers while a topic was just created, or a broker has just started.
+_SETTLING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+}
+
+
+def offsets_at(
+    consumer: ck.Consumer,
+    settings: KafkaSettings,
+    partitions: Collection[TopicPartition],
+    timestamp: int,
+    timeout: float,
+) -> dict[TopicPartition, int]:
+    """Ask for the offset at a timestamp (milliseconds, or `FIRST` or `LAST`): one request to each broker.
+
+    `LAST` is the last stable offset for a reader of committed records. Past a partition's last record it is -1.
+    """
+    asked = [ck.TopicPartition(tp.topic, tp.partition, timestamp) for tp in partitions]
+    return _insist(
+        lambda left: consumer.offsets_for_times(asked, timeout=left), "asking for offsets", settings, timeout
+    )
+
+
+def committed(
+    consumer: ck.Consumer, settings: KafkaSettings, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Ask for the group's committed offsets; partitions without one are left out."""
+    asked = [ck.TopicPartition(tp.topic, tp.partition) for tp in partitions]
+    where = f"the offsets of the group '{settings.group}'"
+    found = _insist(lambda left: consumer.committed(asked, timeout=left), where, settings, settings.connect_timeout)
+    return {tp: offset for tp, offset in found.items() if offset >= 0}
+
+
+def commit(consumer: ck.Consumer, settings: KafkaSettings, positions: Mapping[TopicPartition, int]) -> None:
+    """Store the group's offsets."""
+    offsets = [ck.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in positions.items()]
+    where = f"committing offsets of the group '{settings.group}'"
+    _insist(lambda _: consumer.commit(offsets=offsets, asynchronous=False), where, settings, settings.connect_timeout)
+
+
+def _insist(
+    call: Callable[[float], list[ck.TopicPartition]], where: str, settings: KafkaSettings, timeout: float
+) -> dict[TopicPartition, int]:
+    """Call until every partition has an answer, as long as what is in the way passes by itself."""
+    deadline = time.monotonic() + timeout
+    while True:
+        error: KafkaError | None = None
+        answer: list[ck.TopicPartition] = []
+        place = where
+        try:
+            answer = call(max(0.1, deadline - time.monotonic()))
+        except KafkaException as raised:
+            error = raised.args[0]
+        for item in answer:
+            if item.error is not None:
+                error, place = item.error, f"{where}, {item.topic}[{item.partition}]"
+                break
+        if error is None:
+            return {TopicPartition(item.topic, item.partition): item.offset for item in answer}
+        if error.code() not in _SETTLING or time.monotonic() >= deadline:
+            raise translate(error, place, settings)
+        time.sleep(0.05)
