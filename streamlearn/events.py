@@ -304,10 +304,12 @@ class EventDecoder:
         if part == "id" and path == KEY:
             size = len(given or "")
             return Refusal("schema", f"the record's key has {size} characters; as an id it has 1 to {MAX_ID}")
-        if part == "slices" and isinstance(given, dict) and inner and inner[0] in given:
+        if part == "slices" and isinstance(given, dict) and len(given) <= MAX_SLICES:
             name = str(inner[0])
-            path = path[name] if isinstance(path, dict) else f"{path}.{shown(name)[11:]}"
-            given = given[name]
+            if inner[1:] == ["[key]"]:
+                return Refusal("schema", f"a name in {path!r} has {len(name)} characters; it has 1 to {MAX_SLICE}")
+            path = path[name] if isinstance(path, dict) else f"{path}.{name}"
+            return Refusal("schema", f"{path!r} is {shown(given[name])}; a slice is a string, number, true or false")
         found = "an empty string" if given == "" else shown(given)
         if isinstance(given, float) and given.is_integer() and abs(given) >= 2**63:
             found = "an integer of more than 64 bits"
@@ -320,7 +322,7 @@ _WANTED = {
     "text": "a string",
     "label": f"a string of 1 to {MAX_ID} characters, or an integer; leave it out where there is none",
     "time": "ISO 8601, or seconds or milliseconds since 1970",
-    "slices": f"an object with at most {MAX_SLICES} names (of 1 to {MAX_SLICE} characters) and plain values",
+    "slices": f"an object of at most {MAX_SLICES} names with a string, number, true or false for each",
 }
 
 

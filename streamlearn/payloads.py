@@ -194,7 +194,7 @@ class PredictionPayload(TypedDict):
             "examples": [
                 {
                     "streamlearn.reason": "missing-input",
-                    "streamlearn.detail": "there is no 'text', but 'body', 'subject'; "
+                    "streamlearn.detail": "there is no 'text'; the event has 'body', 'subject'; "
                     "set fields.text to where the text stands",
                     "streamlearn.topic": "support-tickets",
                     "streamlearn.partition": "0",

@@ -1,0 +1,145 @@
+"""The records of the journal: what was taken, decided and saved, so that learning can be done again exactly.
+
+The journal is a topic of one partition. Its records in order, and the records of the input topics that they name,
+determine the weights: see "Journalled learning" in ARCHITECTURE.md.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from streamlearn.errors import StreamlearnError
+from streamlearn.events import Place
+from streamlearn.transport.base import Range
+
+FORMAT: Final = 1
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class LastSnapshot(_Frozen):
+    """Where a reader begins."""
+
+    at_seq: Count = Field(description="The sequence number of the journal record that names the snapshot.")
+    journal_offset: Count = Field(description="The offset of that record.")
+
+
+class Decision(_Frozen):
+    """What was decided at a step. A replay obeys it, and counts where it would have decided otherwise."""
+
+    name: str = Field(description="For example `promoted`, `rolled_back`, `drift`, `learning_rate`.")
+    step: Count = Field(description="The learner's step at which it was taken.")
+    values: dict[str, JsonValue] = Field({}, description="What belongs to it: a detector's name, the new rate.")
+
+
+class _Common(_Frozen):
+    format: Literal[1] = Field(
+        FORMAT, description="The format of the record; an older streamlearn refuses a newer one."
+    )
+    seq: Count = Field(description="Counts the journal's records from 0, across incarnations.")
+    incarnation: Count = Field(description="Counts the starts. Records of an older one after a newer start are void.")
+    now: float = Field(description="Seconds since 1970: the only clock that learning sees.")
+    last_snapshot: LastSnapshot | None = Field(None, description="The last snapshot named before this record.")
+
+
+class Start(_Common):
+    """A learner begins, with everything but the records that its weights depend on."""
+
+    kind: Literal["start"] = "start"
+    configuration: dict[str, JsonValue] = Field(description="The part of the configuration that affects the state.")
+    configuration_sha256: Sha256
+    version: str = Field(description="The version of streamlearn.")
+    torch: str = Field(description="The version of torch.")
+    instruction_set: str = Field(description="For example `AVX512`: sums differ in their last bits with it.")
+    threads: Annotated[int, Field(ge=1)]
+    seed: int
+    topic_ids: dict[str, str] = Field(description="The broker's own id of each input topic: a topic made anew differs.")
+    positions: tuple[Place, ...] = Field(description="The next offset of each partition: topic, partition, offset.")
+
+
+class Batch(_Common):
+    """One micro-batch was predicted and published; learning from it comes after this record."""
+
+    kind: Literal["batch"] = "batch"
+    ranges: tuple[Range, ...] = Field(
+        description="What was taken of each partition, in the order in which it is learned: topic, partition, first "
+        "offset, next offset, number of records, SHA-256 of their offsets, keys and values."
+    )
+    model_step: Count = Field(description="Optimizer steps that the learning weights had taken before this batch.")
+    champion_step: Count = Field(description="Optimizer steps that the served weights had taken.")
+    decisions: tuple[Decision, ...] = ()
+    shed: Count = Field(0, description="Labelled samples of this batch that are left out, since learning lags.")
+    probes: dict[str, float] = Field({}, description="Held-out measures taken at this step, by name.")
+
+
+class Flush(_Common):
+    """What waits for a full batch is learned now."""
+
+    kind: Literal["flush"] = "flush"
+
+
+class Snapshot(_Common):
+    """A snapshot counts from now on."""
+
+    kind: Literal["snapshot"] = "snapshot"
+    name: str = Field(min_length=1)
+    manifest_sha256: Sha256 = Field(description="Of the snapshot's manifest, which holds the digests of its files.")
+
+
+JournalRecord = Start | Batch | Flush | Snapshot
+
+records: TypeAdapter[JournalRecord] = TypeAdapter(
+    Annotated[
+        JournalRecord,
+        Field(
+            discriminator="kind",
+            title="Journal record",
+            description="A record's value on the journal topic, which is streamlearn's own. Partitions are arrays, "
+            "not objects, since the journal is kept for ever.",
+        ),
+    ]
+)
+
+
+def encode(record: JournalRecord) -> bytes:
+    """Return the record as it stands in the journal."""
+    return record.model_dump_json().encode()
+
+
+def decode(value: bytes | None, where: str) -> JournalRecord:
+    """Return the record that `encode` encoded; `where` names it in an error.
+
+    Raises:
+        StreamlearnError: it is no journal record, or one of a newer format.
+    """
+    try:
+        return records.validate_json(value or b"")
+    except ValidationError as error:
+        try:
+            written = _Format.model_validate_json(value or b"").format
+        except ValidationError:
+            written = 0
+        if written > FORMAT:
+            raise StreamlearnError(
+                f"the journal record has format {written}, and this streamlearn reads up to {FORMAT}",
+                where=where,
+                mend="install the version of streamlearn that wrote it, or a later one",
+            ) from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        path = ".".join(map(str, first["loc"]))
+        raise StreamlearnError(
+            f"not a journal record: {path + ': ' if path else ''}{first['msg']}",
+            where=where,
+            mend="nothing but streamlearn may write to the journal; check that kafka.topics.journal is its own topic",
+        ) from error
+
+
+class _Format(BaseModel):
+    """The one key that every format has."""
+
+    format: int
