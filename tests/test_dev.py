@@ -18,22 +18,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 UTILITIES = [
-    "basename",
-    "cat",
-    "cksum",
-    "cp",
-    "dirname",
-    "grep",
-    "mkdir",
-    "mv",
-    "ps",
-    "rm",
-    "sed",
-    "sh",
-    "sleep",
-    "tail",
-    "tr",
-    "uname",
+    *("basename", "cat", "cksum", "cp", "dirname", "grep", "mkdir", "mv"),
+    *("ps", "rm", "sed", "sh", "sleep", "tail", "tr", "uname"),
 ]
 LOCK = """\
 networkx==3.7 ; python_full_version >= '3.12'
