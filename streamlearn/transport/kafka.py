@@ -33,7 +33,6 @@ from streamlearn.transport.kafka_outlet import KafkaOutlet
 __all__ = ["KafkaOutlet", "KafkaSettings", "KafkaSource", "read"]
 
 _SLICE = 0.1  # seconds: signals reach Python only between two calls of `consume`
-_LOOK_SECONDS = 5.0  # between two looks for optional topics
 _LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}  # noqa: SLF001
 _PASSING = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}  # noqa: SLF001
 
@@ -44,7 +43,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "fetch.wait.max.ms": 100,  # the end of a partition is told after two empty fetches, each of which waits this long
     "queued.min.messages": 10_000,  # one deep backlog must not hold back the records of other partitions for long
     "fetch.queue.backoff.ms": 20,  # a full local queue must not cost a second of rest
-    "topic.metadata.refresh.interval.ms": 5000,  # new partitions show within seconds
     "topic.metadata.propagation.max.ms": 5000,
     "session.timeout.ms": 10_000,  # we join no group; this is how long a commit waits for a coordinator
 }
@@ -66,6 +64,7 @@ class KafkaSource:
         positions: where to begin; for the other partitions the group's committed offset counts, then `start`.
         optional: those of `topics` that may be missing; they are read from their beginning once they appear.
         stall_seconds: a partition that has records and gives none for so long is warned about and sought again.
+        look_seconds: how often to look for new partitions, and for optional topics that are not there yet.
         committed: begin at the group's offsets; off for a reader that only looks.
     """
 
@@ -77,9 +76,11 @@ class KafkaSource:
         positions: Mapping[TopicPartition, int] | None = None,
         optional: Collection[str] = (),
         stall_seconds: float = 30.0,
+        look_seconds: float = 5.0,
         committed: bool = True,
     ) -> None:
-        self._settings, self._topics, self._stall_seconds = settings, list(topics), stall_seconds
+        self._settings, self._topics = settings, list(topics)
+        self._stall_seconds, self._look_seconds = stall_seconds, look_seconds
         self._watch = Watch(settings, "reading")
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -93,7 +94,9 @@ class KafkaSource:
         self._moved: dict[TopicPartition, tuple[int, float]] = {}
         self._stalled: set[TopicPartition] = set()
         self._again: set[TopicPartition] = set()
-        config = {**_DEFAULTS, **common(settings, self._watch), **_REQUIRED, "group.id": settings.group}
+        # New partitions show in the statistics once librdkafka has asked for metadata.
+        defaults = {**_DEFAULTS, "topic.metadata.refresh.interval.ms": int(look_seconds * 1000)}
+        config = {**defaults, **common(settings, self._watch), **_REQUIRED, "group.id": settings.group}
         self._consumer = create(ck.Consumer, {**config, "stats_cb": self._statistics}, settings)
         try:
             self._begin(positions or {}, optional, committed=committed)
@@ -337,7 +340,7 @@ class KafkaSource:
         if self._again:
             self._again.clear()
             self._assign()
-        if self._absent and not self._watch.away and time.monotonic() - self._asked >= _LOOK_SECONDS:
+        if self._absent and not self._watch.away and time.monotonic() - self._asked >= self._look_seconds:
             self._asked = time.monotonic()
             for topic in self._absent:
                 self._found |= self._partitions_of(topic)

@@ -45,7 +45,7 @@ _RIGHTS = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
 }
 # Lines that come back as the error of a call, or through `Watch.error`.
-_TOLD_ELSEWHERE = {"FAIL", "ERROR", "FATAL", "TXNERR", "ADDPARTS", "TERMINATE"}
+_TOLD_ELSEWHERE = {"FAIL", "ERROR", "FATAL", "TXNERR", "ADDPARTS", "ADDOFFSETS", "TERMINATE"}
 _PAUSE = 30.0  # seconds without an error after which the next one is a new outage; reconnects come within 10
 _CREDENTIALS = "check `security.protocol`, `sasl.*` and `ssl.*` in `kafka.client`"
 GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}  # noqa: SLF001

@@ -106,7 +106,7 @@ class KafkaOutlet:
                     if "_error" in item:
                         self._refuse(item.pop("_error"), topic)  # type: ignore[arg-type]
                         self._produce(topic, item["value"], item["key"], [])
-        self._producer.poll(0)
+        self._serve(0)
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
         """Make everything sent since `begin` durable, with the group's positions.
@@ -133,7 +133,7 @@ class KafkaOutlet:
             self._insist(self._producer.abort_transaction, "aborting a transaction")
         elif not self._transactional:
             self._producer.purge(in_flight=False)
-            self._producer.poll(0)
+            self._serve(0)
         self._failed.clear()
         self._open = False
 
@@ -149,8 +149,9 @@ class KafkaOutlet:
             with suppress(StreamlearnError):  # the broker aborts it at its timeout as well
                 self.abort()
         # Not Producer.close: it flushes first, which waits for a broker that may be away.
-        self._producer.purge()
-        self._producer.poll(0)
+        with suppress(KafkaException):
+            self._producer.purge()
+            self._producer.poll(0)
 
     @property
     def _transactional(self) -> bool:
@@ -183,10 +184,17 @@ class KafkaOutlet:
             self._wait_for_room(deadline)
 
     def _wait_for_room(self, deadline: float) -> None:
-        self._producer.poll(0.05)
-        self._watch.check()
+        self._serve(0.05)
         if time.monotonic() >= deadline:
             raise self._undelivered()
+
+    def _serve(self, timeout: float) -> None:
+        """Let librdkafka call back, and raise what makes going on useless."""
+        try:
+            self._producer.poll(timeout)
+        except KafkaException as error:  # a fatal one, such as to be fenced
+            raise translate(error.args[0], "writing", self._settings) from None
+        self._watch.check()
 
     def _delivered(self, error: KafkaError | None, message: ck.Message) -> None:
         if error is not None and error.code() not in _PURGED:
@@ -196,8 +204,9 @@ class KafkaOutlet:
 
     def _flush(self) -> None:
         deadline = time.monotonic() + self._commit_timeout
-        while self._producer.flush(0.2):  # in slices, since signals reach Python only between them
-            self._watch.check()
+        while len(self._producer):  # in slices, since signals reach Python only between them
+            self._producer.flush(0.2)
+            self._serve(0)
             if time.monotonic() >= deadline:
                 raise self._undelivered()
         self._raise_failed()
@@ -235,7 +244,8 @@ class KafkaOutlet:
             try:
                 call(1.0)
             except KafkaException as error:
-                self._producer.poll(0)
+                with suppress(KafkaException):  # serves the callbacks; a fatal error is raised here once more
+                    self._producer.poll(0)
                 self._watch.check()
                 reason: KafkaError = error.args[0]
                 if not reason.retriable() or time.monotonic() >= deadline:

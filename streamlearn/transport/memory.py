@@ -83,6 +83,20 @@ class MemoryLog:
             self._write(topic, messages, partition)
             self.changed.notify_all()
 
+    def check(self, topic: str, messages: Iterable[Message]) -> None:
+        """Refuse messages that are too large, or have no topic."""
+        self._of(topic)
+        for value, key, headers in messages:
+            size = len(value or b"") + len(key or b"")
+            if headers:
+                size += sum(len(name) + len(content or b"") for name, content in headers)
+            if size > self.max_bytes:
+                raise StreamlearnError(
+                    f"a message of {size} bytes is larger than the {self.max_bytes} that the log takes",
+                    where=f"the topic '{topic}'",
+                    mend="raise `max_bytes` of the log, or send less",
+                )
+
     def read(self, tp: TopicPartition, offset: int, limit: int) -> tuple[list[Record], int]:
         """Return up to `limit` committed records from `offset` on, and the offset to go on from.
 
@@ -198,13 +212,6 @@ class MemoryLog:
         count, turn, now = len(parts), self._turn.get(topic, 0), self.clock
         written: list[tuple[TopicPartition, int]] = []
         for value, key, headers in messages:
-            size = len(value or b"") + len(key or b"")
-            if size + sum(len(name) + len(content or b"") for name, content in headers) > self.max_bytes:
-                raise StreamlearnError(
-                    f"a message of {size} bytes is larger than the {self.max_bytes} that the log takes",
-                    where=topic,
-                    mend="raise `max_bytes` of the log, or send less",
-                )
             if partition is not None:
                 index = partition
             elif key is not None:
@@ -267,6 +274,9 @@ class MemorySource:
                 self._positions[tp] = log.bounds(tp)[1]
             else:
                 self._positions[tp] = log.offset_at(tp, int(start.timestamp() * 1000))
+            first, last = log.bounds(tp)
+            if not first <= self._positions[tp] <= last:
+                raise lost(tp, self._positions[tp], first, last)
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """Return up to `max_records` that are there now; wait up to `timeout` seconds for the first one."""
@@ -346,6 +356,7 @@ class MemoryOutlet:
 
     def send(self, topic: str, messages: Sequence[Message]) -> None:
         """Queue the messages. They count once `commit` has returned."""
+        self._log.check(topic, messages)
         if self._id is None:
             self._queue.append((topic, list(messages)))
         else:
