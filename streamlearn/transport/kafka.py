@@ -79,7 +79,7 @@ class KafkaSource:
         look_seconds: float = 5.0,
         committed: bool = True,
     ) -> None:
-        self._settings, self._topics = settings, list(topics)
+        self._settings, self._topics, self._with_group = settings, list(topics), committed
         self._stall_seconds, self._look_seconds = stall_seconds, look_seconds
         self._watch = Watch(settings, "reading")
         self._positions: dict[TopicPartition, int] = {}
@@ -274,6 +274,8 @@ class KafkaSource:
         if code in _PASSING:
             return  # librdkafka tries again, and told the watch
         topic, partition = message.topic(), message.partition()
+        if code == KafkaError.GROUP_AUTHORIZATION_FAILED and not self._with_group:
+            return  # librdkafka asks for the group's coordinator, whether we need one or not
         if topic is None or partition is None:
             self._failure = translate(error, self._settings.bootstrap_servers, self._settings)
             return

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final, Protocol, TypeVar
@@ -102,6 +103,8 @@ class Watch:
         self._settings, self._doing, self._every = settings, doing, every
         self._told = -every
         self.away = False
+        self.met = False  # a broker has answered once
+        self.reason = ""  # the last error's own words
         self.doubtful = False  # a topic was not found, which may pass
         self.refused: str | None = None
         self._since = self._refused_at = 0.0
@@ -119,10 +122,14 @@ class Watch:
     def error(self, error: KafkaError) -> None:
         """Take an error that belongs to no call; librdkafka goes on trying after each of them."""
         text = self._settings.hide(error.str())
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self.reason = text
         if error.code() in _REFUSED:
             if self.refused is None:
                 self._refused_at = time.monotonic()
             self.refused = text
+        if self.refused is not None and not self.met:
+            return  # `connect` raises it
         if error.code() in GONE:
             self.doubtful = True
             return
@@ -141,7 +148,7 @@ class Watch:
         """Note that a broker is there."""
         if self.away:
             logger.info("%s: the brokers of %s answer", self._doing, self._settings.bootstrap_servers)
-        self.away, self.refused, self._told = False, None, -self._every
+        self.met, self.away, self.refused, self._told = True, False, None, -self._every
 
     def verdict(self, grace: float = 30.0) -> ConfigError | None:
         """Return an error where the brokers have refused us for `grace` seconds without a success between."""
@@ -194,11 +201,13 @@ def connect(client: _Pollable, settings: KafkaSettings, watch: Watch) -> Any:  #
         try:
             metadata = client.list_topics(timeout=min(1.0, settings.connect_timeout))
         except KafkaException as error:
-            client.poll(0)  # serves the errors that say why
+            with suppress(KafkaException):
+                client.poll(0)  # serves the errors that say why
             watch.check(grace=0)
             if time.monotonic() >= deadline:
+                reason = watch.reason or error.args[0].str()
                 raise BrokerError(
-                    f"no Kafka broker answers within {settings.connect_timeout:g} s ({error.args[0].str()})",
+                    f"no Kafka broker answers within {settings.connect_timeout:g} s ({reason})",
                     where=settings.bootstrap_servers,
                     mend="check that the broker runs, that the address is the one it listens on (from a container, "
                     "localhost is the container), and that `security.protocol` in `kafka.client` is the listener's",
@@ -215,7 +224,8 @@ def missing(topic: str, known: Collection[str], settings: KafkaSettings) -> Conf
     return ConfigError(
         f"the topic '{topic}' does not exist, or this user may not see it",
         where=settings.bootstrap_servers,
-        mend=f"{hint} it: `kafka-topics.sh --bootstrap-server {settings.bootstrap_servers} --create --topic {topic}`",
+        mend=f"{hint} it: `kafka-topics.sh --bootstrap-server {settings.bootstrap_servers} --create --topic {topic}`; "
+        "or let this user Describe it",
     )
 
 

@@ -27,6 +27,7 @@ _SETTLING = {
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError._TIMED_OUT,  # noqa: SLF001
 }
 
 
@@ -53,7 +54,19 @@ def committed(
     """Ask for the group's committed offsets; partitions without one are left out."""
     asked = [ck.TopicPartition(tp.topic, tp.partition) for tp in partitions]
     where = f"the offsets of the group '{settings.group}'"
-    found = _insist(lambda left: consumer.committed(asked, timeout=left), where, settings, settings.connect_timeout)
+
+    def ask(left: float) -> list[ck.TopicPartition]:
+        try:
+            return consumer.committed(asked, timeout=min(1.0, left))
+        except KafkaException as error:
+            # Without a right to the group the call just times out, and the reason comes where records come. Before
+            # anything is assigned no record can be lost by looking there.
+            if error.args[0].code() == KafkaError._TIMED_OUT and not consumer.assignment():  # noqa: SLF001
+                for message in consumer.consume(1, 0):
+                    raise KafkaException(message.error()) from None
+            raise
+
+    found = _insist(ask, where, settings, settings.connect_timeout)
     return {tp: offset for tp, offset in found.items() if offset >= 0}
 
 

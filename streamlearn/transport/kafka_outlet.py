@@ -188,10 +188,10 @@ class KafkaOutlet:
         if time.monotonic() >= deadline:
             raise self._undelivered()
 
-    def _serve(self, timeout: float) -> None:
+    def _serve(self, timeout: float, *, flush: bool = False) -> None:
         """Let librdkafka call back, and raise what makes going on useless."""
         try:
-            self._producer.poll(timeout)
+            (self._producer.flush if flush else self._producer.poll)(timeout)
         except KafkaException as error:  # a fatal one, such as to be fenced
             raise translate(error.args[0], "writing", self._settings) from None
         self._watch.check()
@@ -205,8 +205,7 @@ class KafkaOutlet:
     def _flush(self) -> None:
         deadline = time.monotonic() + self._commit_timeout
         while len(self._producer):  # in slices, since signals reach Python only between them
-            self._producer.flush(0.2)
-            self._serve(0)
+            self._serve(0.2, flush=True)
             if time.monotonic() >= deadline:
                 raise self._undelivered()
         self._raise_failed()
