@@ -4,16 +4,16 @@ Every record of the events topic becomes exactly one of two things: an `Event`, 
 which says why it cannot be. Nothing here raises for what a record holds. No torch, no clock, no I/O.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from itertools import repeat
 from operator import itemgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from streamlearn.dead_letters import (
     DeadLetter,
@@ -21,14 +21,14 @@ from streamlearn.dead_letters import (
     Refusal,
     crashed,
     encode_dead_letter,
-    keys,
     shown,
     unparsable,
 )
+from streamlearn.fields import KEY, Fields, extractor, missing
 from streamlearn.payloads import MAX_ID, MAX_SLICE, MAX_SLICES, EventPayload
 from streamlearn.transport.base import Message, Record
 
-__all__ = [  # dead letters too: they are the other half of what a record becomes
+__all__ = [  # with fields and dead letters: who decodes needs them
     "DeadLetter",
     "Decoded",
     "Event",
@@ -43,45 +43,8 @@ __all__ = [  # dead letters too: they are the other half of what a record become
     "encode_predictions",
 ]
 
-KEY = "$key"
 MILLISECONDS_FROM = 2e10  # seconds up to the year 2603, milliseconds from August 1970
 LAST_SECOND = 253_402_300_799  # of the year 9999
-
-
-def _path(path: str) -> str:
-    if not all(path.split(".")):
-        raise ValueError("a path is made of names with dots between them, such as ticket.body")
-    return path
-
-
-def _payload_path(path: str) -> str:
-    if path.startswith("$"):
-        raise ValueError(f"only fields.id may be {KEY}; this is a dotted path into the payload, such as ticket.body")
-    return _path(path)
-
-
-def _id_path(path: str) -> str:
-    return path if path == KEY else _payload_path(path)
-
-
-Path = Annotated[str, AfterValidator(_payload_path)]
-SliceName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SLICE)]
-
-
-class Fields(BaseModel):
-    """Where the parts of an event stand in the user's payload: dotted paths such as `ticket.body`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: Annotated[str, AfterValidator(_id_path)] = Field("id", description="The event's id; $key: the record's key.")
-    text: Path = Field("text", description="The text that is read.")
-    label: Path = Field("label", description="The label, where the event has one.")
-    time: Path = Field("time", description="When it happened: ISO 8601, or seconds or milliseconds since 1970.")
-    slices: Path | Annotated[dict[SliceName, Path], Field(max_length=MAX_SLICES)] = Field(
-        "slices",
-        description="What to compare figures by: an object of names and values, or a path for each name, such as "
-        "{region: customer.region}.",
-    )
 
 
 class Place(NamedTuple):
@@ -173,7 +136,7 @@ class EventDecoder:
     ) -> None:
         self.fields, self.closed, self.max_labels, self.max_bytes = fields, closed, max_labels, max_bytes
         self._labels: set[str | None] = {None, *labels}
-        self._extract = _extractor(fields)
+        self._extract = extractor(fields)
         self._nearest = lru_cache(1_000)(partial(_nearest, [*labels] if closed else []))
 
     def decode(self, records: Sequence[Record]) -> Decoded:
@@ -300,7 +263,7 @@ class EventDecoder:
         part, *inner = error.errors(include_url=False, include_input=False, include_context=False)[0]["loc"]
         path, given = getattr(self.fields, str(part)), payload.get(str(part))
         if part == "text" and given is None:
-            return Refusal("missing-input", _missing(whole, path))
+            return Refusal("missing-input", missing(whole, path))
         if part == "id" and path == KEY:
             size = len(given or "")
             return Refusal("schema", f"the record's key has {size} characters; as an id it has 1 to {MAX_ID}")
@@ -352,64 +315,12 @@ def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Me
     ]
 
 
-def _extractor(fields: Fields) -> Callable[[Any, Record], dict[str, Any]] | None:
-    """Return what moves the user's fields to ours; None where they stand there already."""
-    if fields == Fields():
-        return None
-    paths = [(part, path.split(".")) for part, path in fields if isinstance(path, str) and path != KEY]
-    slices = {} if isinstance(fields.slices, str) else {name: path.split(".") for name, path in fields.slices.items()}
-    key_is_id = fields.id == KEY
-
-    def extract(payload: Any, record: Record) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-        found = {part: value for part, path in paths if (value := _at(payload, path)) is not None}
-        if slices:
-            found["slices"] = {name: _at(payload, path) for name, path in slices.items()}
-        if key_is_id:
-            found["id"] = _key(record)
-        return found
-
-    return extract
-
-
-def _at(payload: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - any JSON value
-    for name in path:
-        if not isinstance(payload, dict):
-            return None
-        payload = payload.get(name)
-    return payload
-
-
-def _key(record: Record) -> str:
-    if record.key is None:
-        raise Refusal("schema", f"fields.id is {KEY}, and the record has no key; send one, or set fields.id to a path")
-    try:
-        return record.key.decode()
-    except UnicodeDecodeError as error:
-        raise Refusal("schema", f"fields.id is {KEY}, and the record's key is not UTF-8 at {error.start}") from None
-
-
 def _slices(found: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: (value if isinstance(value, str) else orjson.dumps(value).decode())[:MAX_SLICE]
         for name, value in found.items()
         if value is not None
     }
-
-
-def _missing(whole: dict[str, Any], path: str) -> str:
-    """Say that there is nothing at a path, and what there is instead."""
-    walked, at = "", whole
-    *parents, last = path.split(".")
-    for name in parents:
-        inner = at.get(name)
-        if not isinstance(inner, dict):
-            break
-        walked, at = f"{walked}{name}.", inner
-    else:
-        if last in at:
-            return f"{path!r} is null; there is nothing to predict from"
-    there = f"{walked[:-1]!r} has" if walked else "the event has"
-    return f"there is no {path!r}; {there} {keys(at) if at else 'nothing'}; set fields.text to where the text stands"
 
 
 def _nearest(labels: Sequence[str], label: str) -> str:

@@ -1,6 +1,6 @@
 """The JSON Schemas of what stands in the topics, as `schemas/` publishes them.
 
-`python -m streamlearn.schemas schemas` writes them anew.
+`python -m streamlearn.schemas` writes them anew, into the folder `schemas` or the one that is named.
 """
 
 import sys
@@ -52,5 +52,6 @@ def files() -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "schemas")
     for name, content in files().items():
-        (Path(sys.argv[1]) / name).write_bytes(content)
+        (folder / name).write_bytes(content)

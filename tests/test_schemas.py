@@ -28,7 +28,7 @@ def decoded(value):
 
 def test_the_committed_files_are_up_to_date():
     committed = {path.name: path.read_bytes() for path in FOLDER.glob("*.json") if path.name in files()}
-    assert committed == files(), "run `python -m streamlearn.schemas schemas`"
+    assert committed == files(), "run `python -m streamlearn.schemas`"
 
 
 @pytest.mark.parametrize("name", VALIDATORS)
