@@ -14,7 +14,7 @@ The markers `kafka` and `data` follow from the fixtures: `-m "not kafka"` needs 
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from secrets import token_hex
 from typing import NoReturn
@@ -34,7 +34,20 @@ def missing(reason: str) -> NoReturn:
     """Skip the test, or fail it where everything has to be there."""
     if os.environ.get("STREAMLEARN_REQUIRE_ALL") == "1":
         pytest.fail(f"STREAMLEARN_REQUIRE_ALL is set, and {reason}", pytrace=False)
-    pytest.skip(reason)
+    raise Missing(reason)
+
+
+class Missing(pytest.skip.Exception):  # type: ignore[name-defined,misc]
+    """The machine's lack, not the test's."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Sum up: the same thing missing for twenty tests is one line at the end, not twenty."""
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, Missing):
+        report.longrepr = ("not on this machine", None, str(call.excinfo.value))  # type: ignore[assignment]
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,10 +97,13 @@ def own_broker() -> Iterator[Broker]:
 
 def _started() -> Broker:
     broker = Broker()
+    reason = None
     try:
         broker.start()
     except NotInstalledError as error:
-        missing(" ".join(str(error).split()))
+        reason = " ".join(str(error).split())
+    if reason is not None:
+        missing(reason)
     return broker
 
 
