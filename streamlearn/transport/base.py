@@ -213,3 +213,12 @@ def lost(tp: TopicPartition, offset: int, low: int, high: int) -> StreamlearnErr
         mend="give the learner a new `name` where the topic was made anew on purpose; "
         "to go on with what is there, set `recovery.accept_loss: true`",
     )
+
+
+def deleted(tp: TopicPartition, offset: int) -> StreamlearnError:
+    """Say that a topic was deleted under its reader."""
+    return StreamlearnError(
+        f"the topic was deleted while it was read; the next offset was {offset}",
+        where=str(tp),
+        mend="if it was made anew on purpose, give the learner a new `name`",
+    )

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.errors import BrokerError, StreamlearnError
 from streamlearn.transport import kafka_offsets as offsets
-from streamlearn.transport.base import Record, Start, TopicPartition, lost
+from streamlearn.transport.base import Record, Start, TopicPartition, deleted, lost
 from streamlearn.transport.kafka_client import (
     GONE,
     KafkaSettings,
@@ -43,7 +43,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "fetch.wait.max.ms": 100,  # the end of a partition is told after two empty fetches, each of which waits this long
     "queued.min.messages": 10_000,  # one deep backlog must not hold back the records of other partitions for long
     "fetch.queue.backoff.ms": 20,  # a full local queue must not cost a second of rest
-    "topic.metadata.propagation.max.ms": 5000,
     "session.timeout.ms": 10_000,  # we join no group; this is how long a commit waits for a coordinator
 }
 _REQUIRED: Mapping[str, Any] = {
@@ -94,9 +93,11 @@ class KafkaSource:
         self._moved: dict[TopicPartition, tuple[int, float]] = {}
         self._stalled: set[TopicPartition] = set()
         self._again: set[TopicPartition] = set()
-        # New partitions show in the statistics once librdkafka has asked for metadata.
-        defaults = {**_DEFAULTS, "topic.metadata.refresh.interval.ms": int(look_seconds * 1000)}
-        config = {**defaults, **common(settings, self._watch), **_REQUIRED, "group.id": settings.group}
+        # New partitions show in the statistics once librdkafka has asked for metadata; deleted topics are told then.
+        look = dict.fromkeys(
+            ("topic.metadata.refresh.interval.ms", "topic.metadata.propagation.max.ms"), int(look_seconds * 1000)
+        )
+        config = {**_DEFAULTS, **look, **common(settings, self._watch), **_REQUIRED, "group.id": settings.group}
         self._consumer = create(ck.Consumer, {**config, "stats_cb": self._statistics}, settings)
         try:
             self._begin(positions or {}, optional, committed=committed)
@@ -285,7 +286,7 @@ class KafkaSource:
         elif code in _LOST:
             self._failure = lost(tp, self._positions[tp], *self._bounds_of(tp))
         elif code in GONE:
-            self._failure = _deleted(tp, self._positions[tp])
+            self._failure = deleted(tp, self._positions[tp])
         else:
             self._failure = translate(error, str(tp), self._settings)
 
@@ -310,14 +311,15 @@ class KafkaSource:
                 if tp not in self._positions:
                     if tp.partition >= 0:  # -1 stands for messages without a partition yet
                         self._found.add(tp)
-                elif partition["ls_offset"] >= 0:
-                    self._ends[tp] = partition["ls_offset"]
+                else:
+                    if partition["ls_offset"] >= 0:  # of what was fetched so far
+                        self._ends[tp] = partition["ls_offset"]
                     self._watch_over(tp)
 
     def _watch_over(self, tp: TopicPartition) -> None:
         offset = self._positions[tp]
         before, since = self._moved.get(tp, (-1, 0.0))
-        if offset != before or self._ends[tp] <= offset or self._watch.away:
+        if offset != before or self._ends.get(tp, 0) <= offset or self._watch.away:
             self._moved[tp] = offset, self._idle
             self._stalled.discard(tp)
         elif self._idle - since >= self._stall_seconds:
@@ -365,7 +367,7 @@ class KafkaSource:
             except (KafkaException, KeyError):
                 continue
             if found.error is not None and found.error.code() in GONE:
-                self._failure = _deleted(tp, offset)
+                self._failure = deleted(tp, offset)
 
     def _partitions_of(self, topic: str) -> set[TopicPartition]:
         try:
@@ -373,14 +375,6 @@ class KafkaSource:
         except KafkaException:
             return set()
         return {TopicPartition(topic, i) for i in known[topic].partitions} if topic in known else set()
-
-
-def _deleted(tp: TopicPartition, offset: int) -> StreamlearnError:
-    return StreamlearnError(
-        f"the topic was deleted while it was read; the next offset was {offset}",
-        where=str(tp),
-        mend="if it was made anew on purpose, give the learner a new `name`",
-    )
 
 
 def read(settings: KafkaSettings, topic: str, *, until_end: bool = False) -> Iterator[Record]:

@@ -142,7 +142,13 @@ class Watch:
             return
         if now - self._told >= self._every:
             self._told = now
-            logger.warning("a broker of %s does not answer; trying again (%s)", self._settings.bootstrap_servers, text)
+            logger.warning(
+                "%s: a broker of %s %s; trying again (%s)",
+                self._doing,
+                self._settings.bootstrap_servers,
+                "does not answer" if self.refused is None else "refuses us",
+                self.reason or text,
+            )
 
     def answered(self) -> None:
         """Note that a broker is there."""

@@ -63,6 +63,7 @@ class KafkaOutlet:
         self._watch = Watch(settings, "writing")
         self._failed: list[tuple[KafkaError, str]] = []
         self._open = False
+        self._fatal: StreamlearnError | None = None  # fenced, or of unknown outcome: this producer is done
         self._client_bytes = int(settings.client.get("message.max.bytes", _MESSAGE_BYTES))
         self._queue_limit = int(settings.client.get("queue.buffering.max.messages", 100_000))
         self._limits = self._ask_limits(topics)
@@ -78,6 +79,8 @@ class KafkaOutlet:
 
     def begin(self) -> None:
         """Open a transaction."""
+        if self._fatal is not None:
+            raise self._fatal
         self._failed.clear()
         if self._transactional:
             try:
@@ -255,7 +258,8 @@ class KafkaOutlet:
     def _give_up(self, reason: KafkaError, doing: str) -> NoReturn:
         if not reason.txn_requires_abort():
             self._open = False  # there is nothing left that an abort could reach
-            raise translate(reason, doing, self._settings) from None
+            self._fatal = translate(reason, doing, self._settings)
+            raise self._fatal from None
         failed = self._failed.copy()
         with suppress(StreamlearnError):  # the next `init_transactions` aborts it as well
             self.abort()

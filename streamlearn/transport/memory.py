@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from streamlearn.errors import ConfigError, FencedError, StreamlearnError
-from streamlearn.transport.base import Message, Record, Start, TopicPartition, lost
+from streamlearn.transport.base import Message, Record, Start, TopicPartition, deleted, lost
 
 
 @dataclass(slots=True)
@@ -324,6 +324,8 @@ class MemorySource:
     def _take(self, max_records: int) -> list[Record]:
         partitions = self._partitions()
         if len(partitions) != len(self._positions):
+            for tp in self._positions.keys() - set(partitions):
+                raise deleted(tp, self._positions[tp])
             for tp in partitions:
                 self._positions.setdefault(tp, self._log.bounds(tp)[0])
         records: list[Record] = []
