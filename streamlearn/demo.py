@@ -105,7 +105,7 @@ def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: s
 
 def _service(stack: ExitStack, settings: Settings, broker: EmbeddedBroker) -> Service:
     topics = settings.root.kafka.topics
-    broker.create((topics.events, topics.predictions, topics.dead_letters))
+    broker.ensure_topics((topics.events, topics.predictions, topics.dead_letters))
     source, outlet = stack.enter_context(connected(settings, broker.bootstrap_servers))
     service = assemble(settings, source, outlet)
     service.ready = True

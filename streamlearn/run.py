@@ -221,7 +221,7 @@ def reach(settings: Settings) -> Iterator[str]:
     names = (kafka.topics.predictions, kafka.topics.dead_letters)
     if kafka.bootstrap_servers == "embedded":
         with EmbeddedBroker() as broker:
-            broker.create((kafka.topics.events, *names))
+            broker.ensure_topics((kafka.topics.events, *names))
             log.info("embedded broker on %s: it forgets everything at the end", broker.bootstrap_servers)
             yield broker.bootstrap_servers
         return

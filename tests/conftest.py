@@ -130,6 +130,9 @@ def new_topic(kafka: str, fresh_name: Callable[[str], str]) -> Callable[..., str
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder with a tiny encoder of random weights."""
-    from tests.models import save  # noqa: PLC0415 - torch only where a test wants a model
+    import torch  # noqa: PLC0415 - only where a test wants a model
 
+    from tests.models import save  # noqa: PLC0415 - as above
+
+    torch.set_num_threads(1)  # a tiny model gains nothing from more, and loses much on a busy machine
     return save(tmp_path_factory.mktemp("models") / "tiny")
