@@ -180,12 +180,14 @@ class Service:
         Raises:
             StreamlearnError: the model took none of the last `CRASHES_IN_A_ROW` events.
         """
+        if not events:
+            return events, Answer([], None, 0), {}
         try:
             answer = self.predictor.predict([event.text for event in events])
         except Exception as error:  # noqa: BLE001 - whatever a model throws, the stream goes on
             log.warning("the model failed on a batch (%s); taking its events one by one", type(error).__name__)
         else:
-            self._crashes = 0 if events else self._crashes
+            self._crashes = 0
             return events, answer, {}
         taken: list[Event] = []
         failures: dict[Place, Exception] = {}
@@ -204,7 +206,8 @@ class Service:
             else:
                 self._crashes = 0
                 taken.append(event)
-        return taken, self.predictor.predict([event.text for event in taken]), failures
+        _, answer, _ = self._predict(taken)
+        return taken, answer, failures
 
     def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
         step, champion = self.learner.step, self.champion_step

@@ -21,7 +21,8 @@ STRATEGIES = list(strategies)
 def learner(folder, strategy="er", *, labels=None, capacity=50, **settings):
     model = load(ModelConfig(name=str(folder), device="cpu"), dropout=settings.get("dropout", 0.0))
     task = tasks.build(ComponentSpec(name="sequence-classification", labels=labels))
-    memory = ReplayMemory(capacity, model.max_length, model.vocabulary_size, policies.build(ComponentSpec(name="reservoir")))
+    policy = policies.build(ComponentSpec(name="reservoir"))
+    memory = ReplayMemory(capacity, model.max_length, model.vocabulary_size, policy)
     config = LearnerConfig(**{"learning_rate": 1e-3, "head_learning_rate": 1e-2, **settings})
     return Learner(config, model, task, strategies.build(ComponentSpec(name=strategy)), memory, seed=0, stages=Stages())
 
@@ -141,7 +142,8 @@ def test_what_is_frozen_stands_still(tiny, settings, still, moves):
     own = learner(tiny, **settings)
     before = {name: tensor.clone() for name, tensor in own.model.backbone.state_dict().items()}
     own.add(samples(own.model, 64))
-    changed = {name for name, tensor in own.model.backbone.state_dict().items() if not torch.equal(tensor, before[name])}
+    after = own.model.backbone.state_dict()
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert still is None or not any(name.startswith(still) for name in changed)
     assert moves is None or any(name.startswith(moves) for name in changed)
 

@@ -52,21 +52,21 @@ def test_growing_moves_no_row_and_no_moment(optimizer):
     torch.manual_seed(0)
     head = GrowingLinear(4)
     head.grow(3)
-    make = {"adamw": lambda p: torch.optim.AdamW(p), "sgd": lambda p: torch.optim.SGD(p, momentum=0.9)}[optimizer]
-    descent = make([{"params": list(head.parameters()), "lr": 0.1}])
+    groups = [{"params": list(head.parameters()), "lr": 0.1}]
+    descent = torch.optim.AdamW(groups) if optimizer == "adamw" else torch.optim.SGD(groups, momentum=0.9)
     for _ in range(3):
         head(torch.randn(5, 4)).square().sum().sub(1).abs().backward()
         head(torch.randn(5, 4)).sum().backward()
         descent.step()
         descent.zero_grad()
-    before, moments = head.weight[:3].clone(), {k: v.clone() for k, v in descent.state[head.weight].items() if v is not None}
+    before = head.weight[:3].clone()
+    moments = {name: value.clone() for name, value in descent.state[head.weight].items()}
     head.grow(100, descent)
     assert torch.equal(head.weight[:3], before)
     assert not head.weight[3:].any()
     assert head(torch.randn(2, 4)).shape == (2, 100)
     for name, value in descent.state[head.weight].items():
-        if name in moments:
-            assert torch.equal(value[:3] if value.ndim else value, moments[name][:3] if value.ndim else moments[name])
+        assert torch.equal(value[:3], moments[name][:3]) if value.ndim else value == moments[name], name
     head(torch.randn(5, 4)).sum().backward()
     descent.step()
     assert head.weight[99].any()
