@@ -162,8 +162,8 @@ class MemoryLog:
         """Append messages that nobody sees before `commit`."""
         with self.changed:
             producer = self._holder(transactional_id, epoch)
-            for tp, offset in self._write(topic, messages, None, transactional_id):
-                producer.written.setdefault(tp, []).append(offset)
+            for index, offsets in self._write(topic, messages, None, transactional_id).items():
+                producer.written.setdefault(TopicPartition(topic, index), []).extend(offsets)
 
     def commit(
         self, transactional_id: str, epoch: int, group: str | None, positions: Mapping[TopicPartition, int]
@@ -207,10 +207,11 @@ class MemoryLog:
         messages: Iterable[Message],
         partition: int | None,
         transactional_id: str | None = None,
-    ) -> list[tuple[TopicPartition, int]]:
+    ) -> dict[int, list[int]]:
+        """Append, and return the offsets that were written to each partition."""
         parts = self._of(topic)
         count, turn, now = len(parts), self._turn.get(topic, 0), self.clock
-        written: list[tuple[TopicPartition, int]] = []
+        written: dict[int, list[int]] = {}
         for value, key, headers in messages:
             if partition is not None:
                 index = partition
@@ -221,9 +222,10 @@ class MemoryLog:
             part = parts[index]
             offset = part.base + len(part.entries)
             part.entries.append(Record(topic, index, offset, key, value, tuple(headers), now()))
-            if transactional_id is not None:
-                part.open.setdefault(transactional_id, offset)
-                written.append((TopicPartition(topic, index), offset))
+            written.setdefault(index, []).append(offset)
+        if transactional_id is not None:
+            for index, offsets in written.items():
+                parts[index].open.setdefault(transactional_id, offsets[0])
         self._turn[topic] = turn
         return written
 
