@@ -1,0 +1,263 @@
+"""`streamlearn run` on a real broker, in processes of its own.
+
+Every record becomes exactly one prediction or one dead letter. A signal stops it in order and a start goes on from
+there; a broker that dies costs repetition at most, never a record. What is typed by hand is learned within seconds.
+Two runs of one name never run side by side. Prometheus and its tools read /metrics.
+"""
+
+import json
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from tests.kafka.helpers import (
+    BAD,
+    RECORD_BYTES,
+    Process,
+    configuration,
+    lines,
+    predictions,
+    produce,
+    read,
+    reasons,
+    until,
+)
+
+SMALL = {"max_batch": 8}
+
+
+@pytest.fixture
+def name(fresh_name):
+    return fresh_name("run")
+
+
+@pytest.fixture
+def events(new_topic):
+    return new_topic("events")
+
+
+@pytest.fixture
+def config(tmp_path, kafka, name, events, tiny):
+    return configuration(
+        tmp_path,
+        name=name,
+        address=kafka,
+        events=events,
+        model=tiny,
+        serving=SMALL,
+        learner={"max_wait_seconds": 2},
+        limits={"record_bytes": RECORD_BYTES},
+    )
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.status, answer.read().decode()
+
+
+def test_every_record_is_one_prediction_or_one_dead_letter(tmp_path, kafka, name, events, config):
+    good = lines(range(60))
+    mixed = list(good)
+    for place, (_, record) in enumerate(BAD):
+        mixed.insert(5 * place + 3, record)
+    produce(tmp_path, kafka, events, mixed, "--key", "id")
+    with Process(tmp_path, "run", config, "--until-idle", "2", "--json") as run:
+        summary = run.summary()
+
+    made = predictions(kafka, f"{name}.predictions")
+    assert sorted(p["id"] for p in made) == sorted(f"e{i}" for i in range(60))
+    assert all((p["label"] is None) == p["abstained"] for p in made)
+    assert made[0]["reason"] == "no-known-label"
+    assert made[-1]["label"] in {"a", "b", "c"}
+    dead = read(kafka, f"{name}.dead-letters")
+    assert reasons(dead) == sorted(BAD)
+    for letter in dead:
+        assert letter.headers["streamlearn.topic"] == events.encode()
+        assert letter.headers["streamlearn.partition"] == b"0"
+        assert mixed[int(letter.headers["streamlearn.offset"])] == letter.value
+        assert letter.headers["streamlearn.detail"]
+    assert {letter.key for letter in dead if letter.value == BAD[6][1]} == {b"bad-7"}
+
+    counts: dict[str, int] = {}
+    for reason, _ in BAD:
+        counts[reason] = counts.get(reason, 0) + 1
+    assert summary["dead_letters"] == counts
+    assert summary["events"] == len(mixed)
+    assert summary["predictions"] == 60
+    assert summary["labels"] == {"learned": 60}
+    assert summary["samples_learned"]["new"] == 60
+    assert summary["learner_step"] == summary["champion_step"] == 4
+    assert summary["known_labels"] == 3
+    assert summary["device"]
+    assert summary["stage_seconds"]["learn"] > 0
+    assert {key: value for key, value in summary.items() if key != "this_run"} == summary["this_run"]
+
+
+def test_a_closed_list_of_labels_refuses_others(tmp_path, kafka, name, events, config):
+    produce(tmp_path, kafka, events, lines(range(8), ["a", "b"]) + lines([8], ["c"]))
+    with Process(tmp_path, "run", config, "--set", "task.labels=[a, b]", "--until-idle", "2", "--json") as run:
+        summary = run.summary()
+    assert reasons(read(kafka, f"{name}.dead-letters")) == [("unknown-label", lines([8], ["c"])[0])]
+    assert summary["dead_letters"] == {"unknown-label": 1}
+    assert summary["known_labels"] == 2
+
+
+def test_a_number_of_events_ends_the_run(tmp_path, kafka, name, events, config):
+    produce(tmp_path, kafka, events, lines(range(30)))
+    with Process(tmp_path, "run", config, "--max-events", "11", "--json") as run:
+        assert run.summary()["events"] == 11
+    assert [p["id"] for p in predictions(kafka, f"{name}.predictions")] == [f"e{i}" for i in range(11)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_in_mid_stream_stops_in_order(request, tmp_path, kafka, number):
+    name, events, config = (request.getfixturevalue(fixture) for fixture in ("name", "events", "config"))
+    produce(tmp_path, kafka, events, lines(range(3000)))
+    with Process(tmp_path, "run", config, "--json") as run:
+        until(lambda: len(predictions(kafka, f"{name}.predictions")) >= 50, 60, lambda: run.err)
+        run.popen.send_signal(number)
+        start = time.monotonic()
+        summary = run.summary(30)
+        assert time.monotonic() - start < 10
+    before = [p["id"] for p in predictions(kafka, f"{name}.predictions")]
+    assert 50 <= len(before) < 3000
+    assert summary["predictions"] == len(before)
+
+    with Process(tmp_path, "run", config, "--until-idle", "2", "--json", "--set", "serving.max_batch=256") as run:
+        assert run.summary()["events"] == 3000 - len(before)
+    after = [p["id"] for p in predictions(kafka, f"{name}.predictions")]
+    assert after == [f"e{i}" for i in range(3000)]
+
+
+def test_labels_typed_by_hand_are_learned_within_seconds(tmp_path, kafka, name, events, config):
+    with (
+        Process(tmp_path, "run", config) as run,
+        Process(tmp_path, "produce", "-", "--topic", events, "--bootstrap-servers", kafka) as hand,
+    ):
+        run.says(f"reading {events}")
+        hand.types('{"id": "first", "text": "w9"}')
+        run.says("1 events, .* 0 of 16 labels waiting")
+        hand.types(*(line.decode() for line in lines(range(3))))
+        run.says("3 of 16 labels waiting")
+        run.says("3 labels known, step 1, 0 of 16 labels waiting", 10)
+        hand.types('{"id": "asked", "text": "w1 w1"}')
+        asked = until(
+            lambda: [p for p in predictions(kafka, f"{name}.predictions") if p["id"] == "asked"], 30, lambda: run.err
+        )
+        assert asked[0]["label"] in {"a", "b", "c"}
+        assert asked[0]["model_step"] == 1
+        assert not asked[0]["abstained"]
+        run.popen.terminate()
+        assert run.ends(30) == 0
+
+
+def test_a_second_run_of_the_same_name_is_refused(tmp_path, config):
+    with Process(tmp_path, "run", config) as first:
+        first.says("reading ")
+        with Process(tmp_path, "run", config) as second:
+            assert second.ends() == 2
+            assert f"another run with this name is on (process {first.popen.pid})" in second.err
+            assert "  -> stop it first" in second.err
+        assert first.popen.poll() is None
+        first.popen.kill()
+        first.ends()
+    with Process(tmp_path, "run", config, "--max-events", "0") as third:  # what a crash leaves behind is no lock
+        assert third.ends() == 0
+
+
+@pytest.mark.slow
+def test_a_broker_that_dies_costs_no_event(tmp_path, own_broker, fresh_name, tiny):
+    """What a crash of the broker interrupts may be done twice. An exit with 75 is answered with a restart."""
+    name, address = fresh_name("run"), own_broker.address
+    config = configuration(tmp_path, name=name, address=address, events="events", model=tiny, serving=SMALL)
+    produce(tmp_path, address, "events", lines(range(3000)))
+    with Process(tmp_path, "run", config, "--until-idle", "5") as run:
+        until(lambda: len(predictions(address, f"{name}.predictions")) >= 50, 60, lambda: run.err)
+        own_broker.kill()
+        time.sleep(3)
+        own_broker.start()
+        code = run.ends()
+        assert code in {0, 75}, run.err
+        assert "Traceback" not in run.err
+    for _ in range(3):
+        if code == 0:
+            break
+        with Process(tmp_path, "run", config, "--until-idle", "5", "--set", "serving.max_batch=256") as run:
+            code = run.ends()
+            assert code in {0, 75}, run.err
+    assert code == 0
+    assert {p["id"] for p in predictions(address, f"{name}.predictions")} == {f"e{i}" for i in range(3000)}
+
+
+def test_the_pages_answer_while_it_runs(tmp_path, kafka, events, config):
+    produce(tmp_path, kafka, events, [*lines(range(40)), BAD[0][1]])
+    with Process(tmp_path, "run", config) as run:
+        address = run.says(r"metrics on (http://\S+)/metrics")[1]
+        until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], 60, lambda: run.err)
+        for page in ("healthz", "readyz"):
+            status, body = get(f"{address}/{page}")
+            assert (status, json.loads(body)["ok"]) == (200, True)
+        text = get(f"{address}/metrics")[1]
+        assert 'streamlearn_dead_letters_total{reason="invalid-json"} 1.0' in text
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(f"{address}/else")
+
+
+@pytest.mark.tool("promtool")
+def test_promtool_has_nothing_against_the_metrics(tmp_path, kafka, events, config):
+    produce(tmp_path, kafka, events, [*lines(range(40)), BAD[0][1]])
+    with Process(tmp_path, "run", config) as run:
+        address = run.says(r"metrics on (http://\S+)/metrics")[1]
+        until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], 60, lambda: run.err)
+        text = get(f"{address}/metrics")[1]
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.tool("prometheus")
+def test_prometheus_scrapes_a_run(tmp_path, kafka, events, config):
+    produce(tmp_path, kafka, events, lines(range(40)))
+    with Process(tmp_path, "run", config) as run:
+        address = run.says(r"metrics on (http://\S+)/metrics")[1]
+        job = {"job_name": "streamlearn", "static_configs": [{"targets": [address.removeprefix("http://")]}]}
+        settings = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+        (tmp_path / "prometheus.yml").write_text(json.dumps(settings))
+        with (tmp_path / "prometheus.log").open("wb") as log:
+            prometheus = subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={tmp_path / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={tmp_path / 'prometheus'}",
+                    "--web.listen-address=127.0.0.1:0",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            said = tmp_path / "prometheus.log"
+            server = until(lambda: listening(said.read_text()), 60, said.read_text)
+            for query in ("up == 1", "streamlearn_events_total == 40", "streamlearn_memory_samples > 0"):
+                found = until(lambda query=query: ask(server, query), 60, said.read_text)
+                assert found[0]["metric"]["job"] == "streamlearn"
+        finally:
+            prometheus.terminate()
+            prometheus.wait(30)
+
+
+def listening(log):
+    found = [line for line in log.splitlines() if "Listening on" in line or "Start listening" in line]
+    addresses = [word for line in found for word in line.split() if "127.0.0.1:" in word]
+    return next((word.rpartition("=")[2].strip('"') for word in addresses if not word.endswith(":0")), None)
+
+
+def ask(server, query):
+    try:
+        _, body = get(f"http://{server}/api/v1/query?{urllib.parse.urlencode({'query': query})}")
+    except OSError:  # not up yet
+        return []
+    return json.loads(body)["data"]["result"]

@@ -1,0 +1,170 @@
+"""The command line: what is wrong is one message with where, what and how to mend it; exit codes as promised.
+
+2 is for a wrong call or configuration, 75 for surroundings that failed. Never a traceback.
+"""
+
+import re
+import time
+
+import pytest
+
+from tests.kafka.helpers import call, configuration
+
+COMMANDS = ["run", "demo", "produce", "tail", "doctor", "config show", "config check", "config schema"]
+AWAY = "127.0.0.1:1"  # nobody listens there
+
+
+@pytest.fixture
+def config(tmp_path, tiny):
+    """Return a configuration with a broker that nobody needs."""
+    return configuration(
+        tmp_path, name="cli", address=AWAY, events="tickets", model=tiny, limits={"connect_seconds": 2}
+    )
+
+
+def refused(done, code, *words):
+    """See that a command ended with the code and one message that has the words and a mend."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    for word in words:
+        assert word in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "\n  -> " in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    done = call(*command.split(), "--help")
+    assert done.returncode == 0
+    assert f"Example: streamlearn {command}" in " ".join(done.stdout.split())
+
+
+def test_these_are_all_commands():
+    listed = {command.split()[0] for command in COMMANDS}
+    assert set(re.findall(r"^  ([a-z-]+)  ", call("--help").stdout.partition("Commands:")[2], re.MULTILINE)) == listed
+
+
+def test_a_broker_that_does_not_answer_is_temporary(config):
+    start = time.monotonic()
+    done = call("run", config)
+    assert time.monotonic() - start < 20
+    refused(done, 75, AWAY, "no Kafka broker answers within 2 s", "check that the broker runs")
+
+
+@pytest.mark.parametrize("command", ["tail", "produce"])
+def test_a_client_says_that_no_broker_answers(tmp_path, command):
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"text": "w1"}\n')
+    arguments = ["tail", "tickets"] if command == "tail" else ["produce", file, "--topic", "tickets"]
+    refused(call(*arguments, "--bootstrap-servers", AWAY), 75, AWAY, "check that the broker runs")
+
+
+@pytest.mark.parametrize("command", ["run", "config check"])
+def test_an_unknown_key_is_refused_with_the_nearest(config, command):
+    done = call(*command.split(), config, "--set", "learner.batchsize=3")
+    refused(done, 2, "--set", "learner.batchsize", "did you mean 'batch_size'?")
+
+
+def test_a_missing_file_is_refused_with_the_nearest(config):
+    refused(call("run", config.with_name("cil.yaml")), 2, "cil.yaml", f"did you mean {config}?")
+
+
+def test_a_model_package_that_is_not_installed_is_refused(config):
+    embedded = "kafka.bootstrap_servers=embedded"
+    done = call("run", config, "--set", embedded, "--set", "model.name=package:no_such_model", "--until-idle", "1")
+    refused(done, 2, "no_such_model")
+
+
+def test_a_state_folder_that_cannot_be_written_is_refused(tmp_path, config):
+    (tmp_path / "file").touch()
+    done = call("run", config, "--set", f"snapshots.path={tmp_path}/file/state")
+    refused(done, 2, f"snapshots.path: {tmp_path}/file/state", "name a folder that this user may write")
+
+
+def test_a_file_of_events_that_is_not_there_is_refused(kafka, new_topic):
+    done = call("produce", "no-such.jsonl", "--topic", new_topic("events"), "--bootstrap-servers", kafka)
+    refused(done, 2, "no-such.jsonl", "give the path of a file")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rnu"],
+        ["run"],
+        ["produce", "-"],
+        ["run", "x.yaml", "--until-idel", "3"],
+        ["run", "x.yaml", "--max-events", "x"],
+    ],
+)
+def test_a_wrong_call_shows_how_it_is_called(arguments):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_events_topic_that_is_missing_is_refused_with_the_nearest(tmp_path, kafka, new_topic, tiny):
+    there = new_topic("support-tickets")
+    config = configuration(tmp_path, name="cli", address=kafka, events=f"{there[:-1]}", model=tiny)
+    refused(call("run", config), 2, kafka, f"the topic '{there[:-1]}' does not exist", f"did you mean '{there}'?")
+
+
+def test_a_tail_of_a_topic_that_is_missing_is_refused_with_the_nearest(kafka, new_topic):
+    there = new_topic("predictions")
+    done = call("tail", there[:-1], "--bootstrap-servers", kafka)
+    refused(done, 2, kafka, f"the topic '{there[:-1]}' does not exist", f"did you mean '{there}'?")
+
+
+def test_tail_shows_what_produce_sent(kafka, new_topic):
+    topic = new_topic("events")
+    sent = call(
+        "produce", "-", "--topic", topic, "--bootstrap-servers", kafka, stdin=b'{"text": "w1"}\n\n{"text": "w2"}'
+    )
+    assert sent.returncode == 0, sent.stderr
+    assert "sent 2 records" in sent.stderr
+    tail = ["tail", topic, "--bootstrap-servers", kafka, "--from-beginning", "--max-messages", "2"]
+    assert [line.split(" ", 2)[2].strip() for line in call(*tail).stdout.splitlines()] == [
+        '{"text": "w1"}',
+        '{"text": "w2"}',
+    ]
+    shown = call(*tail, "--json").stdout.splitlines()
+    assert len(shown) == 2
+    assert '"value":{"text":"w2"}' in shown[1]
+
+
+def test_doctor_names_what_is_missing_and_creates_it(tmp_path, kafka, fresh_name, tiny):
+    name, events = fresh_name("doctor"), fresh_name("events")
+    config = configuration(tmp_path, name=name, address=kafka, events=events, model=tiny)
+    done = call("doctor", config)
+    assert done.returncode == 1, done.stderr
+    states = dict(line.split()[1::-1] for line in done.stdout.splitlines() if not line.startswith(" "))
+    assert states == {
+        "configuration": "ok",
+        "broker": "ok",
+        "topics": "FAIL",
+        "model": "ok",
+        "folder": "ok",
+        "metrics": "ok",
+    }
+    assert f"the topic '{events}' does not exist" in done.stdout
+    assert "--fix" in done.stdout
+
+    done = call("doctor", config, "--fix")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(topic in done.stdout for topic in (events, f"{name}.predictions", f"{name}.dead-letters"))
+    assert "FAIL" not in done.stdout
+
+    done = call("doctor", config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = call("run", config, "--until-idle", "0.5")
+    assert run.returncode == 0, run.stderr
+
+
+def test_doctor_goes_on_where_no_broker_answers(config):
+    done = call("doctor", config)
+    assert done.returncode == 1
+    lines = [line.split()[:2] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert ["FAIL", "broker"] in lines
+    assert ["ok", "model"] in lines
+    assert "Traceback" not in done.stdout + done.stderr
