@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from streamlearn.errors import ConfigError
 from streamlearn.events import Fields
 from streamlearn.learner import LearnerConfig
 from streamlearn.memory import MemoryConfig, policies
@@ -160,29 +159,21 @@ def derive(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str, ...]
     return filled, derived
 
 
-def components(root: Root) -> dict[tuple[str, ...], Config]:
-    """Return the checked settings of every component that the configuration names.
+def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
+    """Return the checked settings of the component that the configuration names at `path`.
 
     Raises:
         ConfigError: no such component.
-        ValidationError: a component's setting is wrong; its `loc` begins with the component's place.
+        ValidationError: one of its settings is wrong; its `loc` begins with the component's place.
     """
-    found: dict[tuple[str, ...], Config] = {}
-    for path, registry in COMPONENTS.items():
-        spec: Any = root
-        for key in path:
-            spec = getattr(spec, key)
-        try:
-            found[path] = registry.config(spec)
-        except ValidationError as error:
-            lines: list[Any] = [
-                {"type": e["type"], "loc": (*path, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
-                for e in error.errors()
-            ]
-            raise ValidationError.from_exception_data(error.title, lines) from error
-        except ConfigError as error:
-            raise ConfigError(error.what, where=".".join((*path, "name")), mend=error.mend) from error
-    return found
+    try:
+        return COMPONENTS[path].config(spec)
+    except ValidationError as error:
+        lines: list[Any] = [
+            {"type": e["type"], "loc": (*path, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
+            for e in error.errors()
+        ]
+        raise ValidationError.from_exception_data(error.title, lines) from error
 
 
 def schema() -> dict[str, Any]:

@@ -13,13 +13,13 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamlearn.config import COMPONENTS, Root, components, derive
+from streamlearn.config import COMPONENTS, Root, component, derive
 from streamlearn.errors import ConfigError
-from streamlearn.registry import Config
+from streamlearn.registry import ComponentSpec, Config
 
 PREFIX = "STREAMLEARN_"
 SCALARS = ("name", "seed")
-HIDDEN = "********"
+HIDDEN = "'********'"  # in quotes: a bare * would be a YAML alias
 SECRET_WORDS = ("password", "secret", "token", "key.pem", "jaas", "credential")
 
 Where = tuple[str, ...]
@@ -51,11 +51,12 @@ class Settings:
         for key, value in tree.items():
             place = (*where, key)
             margin = "  " * len(where)
-            if isinstance(value, dict) and value:
-                yield f"{margin}{key}:"
+            if isinstance(value, dict) and value and not self._is_secret(place):
+                yield f"{margin}{_inline(key)}:"
                 yield from self._lines(value, place)
             else:
-                yield f"{margin}{key}: {HIDDEN if self._is_secret(place) else _inline(value)}  # {self._origin(place)}"
+                shown = HIDDEN if self._is_secret(place) else _inline(value)
+                yield f"{margin}{_inline(key)}: {shown}  # {self._origin(place)}"
 
     def _origin(self, path: Where) -> str:
         for depth in range(len(path), 0, -1):
@@ -64,8 +65,7 @@ class Settings:
         return "default"
 
     def _is_secret(self, path: Where) -> bool:
-        hidden = any(path[:depth] in self.secrets for depth in range(1, len(path) + 1))
-        return hidden or (path[:2] == ("kafka", "client") and any(word in path[-1].lower() for word in SECRET_WORDS))
+        return _is_secret(path, self.secrets)
 
 
 def load(path: str | Path, sets: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Settings:
@@ -111,22 +111,43 @@ def check(
     Raises:
         ConfigError: names every setting that is wrong, and where it was set.
     """
-    origins, secrets = origins or {}, secrets or set()
+    origins, secrets = dict(origins or {}), set(secrets or ())
     data, derived = derive(data)  # 4
     origins.update(dict.fromkeys(derived, "from name"))
+    if ("name",) in secrets:
+        secrets |= derived
+    problems: list[str] = []
+    root: Root | None = None
+    found: dict[Where, Config] = {}
     try:  # 5
         root = Root.model_validate(data)
-        found = components(root)
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(_explain(error, origins, secrets, file)),
-            mend="`streamlearn config schema` describes every setting",
-        ) from error
-    except ConfigError as error:
-        where = tuple((error.where or "").split("."))
-        place = origins.get(where) or origins.get(where[:-1]) or file
-        raise ConfigError(error.what, where=f"{place}: {error.where}", mend=error.mend) from error
-    return Settings(root, found, origins, secrets)
+        problems += _explain(error, data, origins, secrets, file)
+    for path in COMPONENTS:
+        spec = _spec(root, data, path)
+        try:
+            if spec:
+                found[path] = component(path, spec)
+        except ValidationError as error:
+            problems += _explain(error, data, origins, secrets, file)
+        except ConfigError as error:
+            name = (*path, "name")
+            text = "there is no such component" if {path, name} & secrets else error.what
+            problems.append(f"{_place(name, origins, file)}: {'.'.join(name)}: {text} ({error.mend})")
+    if root is None or problems:
+        raise ConfigError("\n".join(problems), mend="`streamlearn config schema` describes every setting")
+    return Settings(root, found, _of_values(data, origins), secrets)
+
+
+def _spec(root: Root | None, data: Mapping[str, Any], path: Where) -> ComponentSpec | None:
+    """Return the component named at `path`; None where the rest of the configuration is too wrong to tell."""
+    at: Any = root or data
+    for key in path:
+        at = getattr(at, key) if root else at.get(key) if isinstance(at, Mapping) else None
+    try:
+        return ComponentSpec.model_validate(at)
+    except ValidationError:
+        return None
 
 
 def ignored(root: Root) -> list[str]:
@@ -163,17 +184,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Where, int]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-01
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or "not YAML"
+        problem = getattr(error, "problem", None) or str(error)
         raise ConfigError(f"is not valid YAML: {problem}", where=where, mend="mend the file there") from error
     if not isinstance(data, dict):
         raise ConfigError(
             "holds no settings", where=str(path), mend="begin with `name: ...`; README shows a whole file"
         )
     lines: dict[Where, int] = {}
-    _collect_lines(node, (), lines, path)
+    try:
+        _collect_lines(node, (), lines, path)
+    except RecursionError:
+        raise ConfigError("a part of it contains itself", where=str(path), mend="remove the alias (*name)") from None
     return data, lines
 
 
@@ -199,7 +223,9 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Whe
         parts = name.removeprefix(PREFIX).lower().split("__")
         if not name.startswith(PREFIX) or (len(parts) == 1 and parts[0] not in SCALARS):
             continue
-        if parts[:2] == ["kafka", "client"]:  # librdkafka's names have dots, which a variable cannot have
+        if (
+            parts[:2] == ["kafka", "client"] and len(parts) > 2
+        ):  # librdkafka's names have dots, which a variable cannot have
             parts = ["kafka", "client", ".".join(parts[2:]).replace("_", ".")]
         yield name, tuple(parts), _scalar(environment[name], name)
 
@@ -217,8 +243,8 @@ def _from_set(text: str) -> tuple[Where, Any]:
 def _scalar(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
     try:
         return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError as error:
-        raise ConfigError("its value is not valid YAML", where=where, mend="put the value into quotes") from error
+    except (yaml.YAMLError, ValueError, RecursionError):  # not named as the cause: it would quote a secret
+        raise ConfigError("its value is not valid YAML", where=where, mend="put the value into quotes") from None
 
 
 def _put(data: dict[str, Any], where: Where, value: object, origin: str) -> None:
@@ -278,30 +304,70 @@ def _with_secrets(
     }
 
 
-def _explain(error: ValidationError, origins: Mapping[Where, str], secrets: set[Where], file: str) -> list[str]:
+def _explain(
+    error: ValidationError, data: Mapping[str, Any], origins: Mapping[Where, str], secrets: set[Where], file: str
+) -> list[str]:
     """Turn each of pydantic's errors into one line: origin, setting, what is wrong, the nearest name."""
     messages = []
     for detail in error.errors(include_url=False):
-        where = tuple(str(key) for key in detail["loc"])
-        while where and where not in origins and where[:-1] in origins and detail["type"] != "missing":
-            where = where[:-1]  # inside a union pydantic adds the branch's name
-        place = origins.get(where, file)
+        where = _in_data(detail["loc"], data, detail["type"] == "missing")
         name = ".".join(where) or "the configuration"
         if detail["type"] == "extra_forbidden":
-            near = get_close_matches(where[-1], _keys(where[:-1]), 1, 0.5)
+            near = get_close_matches(where[-1], _keys(where[:-1], data), 1, 0.5)
             text = "there is no such setting" + (f"; did you mean {near[0]!r}?" if near else "")
         elif detail["type"] == "missing":
             text = "is required"
         else:
             given = detail.get("input")
-            hidden = where in secrets or isinstance(given, dict | list)
+            hidden = _is_secret(where, secrets) or isinstance(given, dict | list | BaseModel)
             text = detail["msg"].removeprefix("Value error, ")
             text = text[0].lower() + text[1:] + ("" if hidden else f", not {given!r}")
-        messages.append(f"{place}: {name}: {text}")
+        messages.append(f"{_place(where, origins, file)}: {name}: {text}")
     return list(dict.fromkeys(messages))
 
 
-def _keys(where: Where) -> list[str]:
+def _in_data(loc: Sequence[str | int], data: Any, missing: bool) -> Where:  # noqa: ANN401 - any YAML value
+    """Return the setting's place: inside a union, pydantic's has the branch's name as well."""
+    where: list[str] = []
+    for key in loc:
+        if isinstance(data, Mapping) and key in data:
+            data = data[key]
+        elif not missing:
+            continue
+        where.append(str(key))
+    return tuple(where)
+
+
+def _place(where: Where, origins: Mapping[Where, str], file: str) -> str:
+    """Return where a setting was set: itself, else the section around it, else what it contains."""
+    around = (origins[where[:depth]] for depth in range(len(where), 0, -1) if where[:depth] in origins)
+    inside = (origin for known, origin in origins.items() if where and known[: len(where)] == where)
+    return next(around, None) or next(inside, file)
+
+
+def _is_secret(path: Where, secrets: set[Where]) -> bool:
+    hidden = any(path[:depth] in secrets for depth in range(1, len(path) + 1))
+    client = path[:2] == ("kafka", "client") and len(path) > 2
+    return hidden or (client and any(word in ".".join(path[2:]).lower() for word in SECRET_WORDS))
+
+
+def _of_values(data: Mapping[str, Any], origins: Mapping[Where, str]) -> dict[Where, str]:
+    """Keep the origins of values alone: a section's own says nothing of what it leaves to the defaults."""
+    kept: dict[Where, str] = {}
+
+    def walk(value: object, where: Where, origin: str | None) -> None:
+        origin = origins.get(where, origin)
+        if isinstance(value, Mapping) and (value or not where):
+            for key, inner in value.items():
+                walk(inner, (*where, str(key)), origin)
+        elif origin:
+            kept[(*where, "name") if where in COMPONENTS else where] = origin
+
+    walk(data, (), None)
+    return kept
+
+
+def _keys(where: Where, data: Mapping[str, Any]) -> list[str]:
     """Return the settings that there are at a place of the tree."""
     model: Any = Root
     for key in where:
@@ -309,11 +375,12 @@ def _keys(where: Where) -> list[str]:
         candidates = [annotation, *get_args(annotation)]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
     if where in COMPONENTS:
-        registry = COMPONENTS[where]
-        return ["name", *(key for name in registry for key in registry.cls(name).Config.model_fields)]
+        spec = _spec(None, data, where)
+        return [*COMPONENTS[where].cls(spec.name).Config.model_fields] if spec else []
     return list(getattr(model, "model_fields", ()))
 
 
 def _inline(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    quote = '"' if isinstance(value, str) and not value.isprintable() else None  # keeps it in one line
+    text = yaml.safe_dump(value, default_flow_style=True, default_style=quote, allow_unicode=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,159 @@
+"""What is generated from the code: the configuration's JSON Schema, and the pages of settings and of metrics.
+
+`python -m streamlearn.docs` writes them anew, into the current folder or the one that is named.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import orjson
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from streamlearn.config import COMPONENTS, Root, schema
+from streamlearn.exporter import CATALOGUE, HISTOGRAMS
+from streamlearn.registry import ComponentSpec
+
+HEADER = "<!-- Generated: edit the descriptions in the code, then run `python -m streamlearn.docs`. -->"
+
+CONFIGURATION = """\
+A configuration is one YAML file. Any value can also be given by the environment and on the command line; the first of
+these that gives a value decides:
+
+1. `--set learner.batch_size=32`, the value in YAML; may be given often
+2. the environment: `STREAMLEARN_LEARNER__BATCH_SIZE=32`, with two underscores for each dot
+3. the file
+4. the default below; one in brackets follows from `name`
+
+librdkafka's own names have dots: `--set kafka.client.security.protocol=SSL`, or
+`STREAMLEARN_KAFKA__CLIENT__SECURITY_PROTOCOL=SSL`.
+
+In place of a value, `{file: PATH}` takes it from a file (a relative path starts from the configuration's folder) and
+`{env: NAME}` from an environment variable. Such values are never shown, and neither are passwords and keys under
+`kafka.client`.
+
+`streamlearn config show FILE` prints every value and where it comes from, `streamlearn config check FILE` finds what is
+wrong, and `streamlearn config schema` prints the [JSON Schema](../schemas/config.schema.json)."""
+
+METRICS = """\
+`/metrics` serves these on `metrics.host` and `metrics.port`. Units are base units; a measure that has no value yet is
+left out. Values of `label` are bounded by `metrics.max_labels`: the rest is counted as `other`. A histogram has the
+series `_bucket`, `_sum` and `_count`."""
+
+
+def files() -> dict[str, bytes]:
+    """Return the content of each file, under its path from the root."""
+    return {
+        "schemas/config.schema.json": orjson.dumps(schema(), option=orjson.OPT_INDENT_2) + b"\n",
+        "docs/configuration.md": configuration().encode(),
+        "docs/metrics.md": metrics().encode(),
+    }
+
+
+def configuration() -> str:
+    """Return the page of settings: a table for each section and for each component."""
+    parts = ["# Configuration", HEADER, CONFIGURATION, *_section(Root, ())]
+    for path, registry in COMPONENTS.items():
+        for name in registry:
+            parts += _component(".".join(path), name, registry.cls(name))
+    return "\n\n".join(parts) + "\n"
+
+
+def metrics() -> str:
+    """Return the page of metrics."""
+    rows = [
+        (f"`streamlearn_{entry.name}{'_total' if entry.kind == 'counter' else ''}`", entry.kind, entry)
+        for entry in CATALOGUE
+    ]
+    rows += [(f"`streamlearn_{entry.name}`", "histogram", entry) for entry in HISTOGRAMS]
+    cells = [(name, kind, ", ".join(f"`{label}`" for label in entry.labels), entry.help) for name, kind, entry in rows]
+    return "\n\n".join(["# Metrics", HEADER, METRICS, _table(("metric", "type", "labels", "meaning"), cells)]) + "\n"
+
+
+def _section(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
+    """Yield a section's heading and table, then those of the sections in it."""
+    inner = {key: info.annotation for key, info in model.model_fields.items() if _is_section(info.annotation)}
+    yield f"## {'.'.join(path) or 'Top level'}"
+    yield _promise(model)
+    rows = [_row((*path, key), info) for key, info in model.model_fields.items() if key not in inner]
+    if rows:
+        yield _table(("setting", "type", "default", "meaning"), rows)
+    for key, annotation in inner.items():
+        assert isinstance(annotation, type)
+        yield from _section(annotation, (*path, key))
+
+
+def _component(place: str, name: str, cls: Any) -> Iterator[str]:  # noqa: ANN401 - any family's class
+    yield f"## {place}: {name}"
+    yield _promise(cls)
+    fields = cls.Config.model_fields
+    rows = [_row((place, key), info) for key, info in fields.items()]
+    yield _table(("setting", "type", "default", "meaning"), rows) if rows else "It has no settings."
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not ComponentSpec
+
+
+def _row(path: tuple[str, ...], info: FieldInfo) -> tuple[str, str, str, str]:
+    meaning, bracket, derived = (info.description or "").partition(" [")
+    if info.is_required():
+        default = "required"
+    elif bracket and derived.endswith("]"):
+        default = f"[`{derived.removesuffix(']')}`]"
+    else:
+        meaning, value = info.description or "", info.default
+        default = f"`{_value(value.name if isinstance(value, ComponentSpec) else value)}`"
+    return f"`{'.'.join(path)}`", _type(info), default, meaning
+
+
+def _value(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _type(info: FieldInfo) -> str:
+    """Name the type in words, with its bounds."""
+    bounds = {
+        key: getattr(each, key) for each in info.metadata for key in ("ge", "gt", "le", "lt") if hasattr(each, key)
+    }
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = ", ".join(f"{signs[key]} {bound:,}" for key, bound in bounds.items())
+    return f"{_words(info.annotation)} {limits}".strip()
+
+
+def _words(annotation: Any) -> str:  # noqa: ANN401 - any annotation
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(inner[0])
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_words(each) for each in inner if each is not NoneType))
+    if origin in (list, tuple):
+        return "list"
+    if origin is dict:
+        return "mapping"
+    names = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "datetime": "time"}
+    return "component" if annotation is ComponentSpec else names.get(annotation.__name__, annotation.__name__)
+
+
+def _promise(cls: type) -> str:
+    return " ".join((cls.__doc__ or "").strip().partition("\n\n")[0].split())
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    for name, content in files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

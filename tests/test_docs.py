@@ -1,0 +1,136 @@
+"""What is written is true: generated files are up to date, and the README's blocks load, compile and can be called."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from jsonschema import Draft202012Validator
+
+from streamlearn.cli import app
+from streamlearn.config import COMPONENTS, Root, schema
+from streamlearn.docs import files
+from streamlearn.exporter import CATALOGUE, HISTOGRAMS
+from streamlearn.registry import ComponentSpec
+from streamlearn.settings import load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def calls():
+    """Every call of `streamlearn` in the README's shell blocks and in its text."""
+    for block in blocks("sh"):
+        code = re.sub(r"<<'EOF'\n.*?^EOF$", "", block, flags=re.DOTALL | re.MULTILINE)
+        yield from (line for line in code.splitlines() if line.startswith("streamlearn "))
+    yield from re.findall(
+        r"`(streamlearn [a-z][^`]*)`", re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("name", files())
+def test_the_generated_files_are_up_to_date(name):
+    assert (ROOT / name).read_bytes() == files()[name], "run `python -m streamlearn.docs`"
+
+
+def leaves(model, where=()):
+    for key, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and hasattr(kind, "model_fields") and kind is not ComponentSpec:
+            yield from leaves(kind, (*where, key))
+        else:
+            yield ".".join((*where, key))
+
+
+def test_every_setting_and_every_metric_is_described():
+    page = files()["docs/configuration.md"].decode()
+    settings = list(leaves(Root))
+    assert {"name", "strategy", "kafka.topics.events"} <= set(settings)
+    rows = {row[0]: row for line in page.splitlines() if len(row := re.split(r" (?<!\\)\| ", line.strip("| "))) == 4}
+    for name in settings:
+        assert rows[f"`{name}`"][3].strip()
+    for path, registry in COMPONENTS.items():
+        for name in registry:
+            assert f"## {'.'.join(path)}: {name}\n" in page
+    metrics = files()["docs/metrics.md"].decode()
+    for entry in CATALOGUE:
+        assert f"`streamlearn_{entry.name}{'_total' * (entry.kind == 'counter')}` | {entry.kind}" in metrics
+    for entry in HISTOGRAMS:
+        assert f"`streamlearn_{entry.name}` | histogram" in metrics
+
+
+def test_the_first_configuration_loads_and_is_valid_by_the_schema(tmp_path):
+    Draft202012Validator.check_schema(schema())
+    (block,) = blocks("yaml")
+    (tmp_path / "support.yaml").write_text(block)
+    assert load(tmp_path / "support.yaml", environment={}).root.name == "support"
+    Draft202012Validator(schema()).validate(yaml.safe_load(block))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"sead": 1},
+        {"strategy": "err"},
+        {"strategy": {"name": "er", "alpa": 1}},
+        {"memory": {"policy": {"name": "reservoir", "x": 1}}},
+        {"learner": {"batch_size": 0}},
+    ],
+)
+def test_the_schema_refuses_what_loading_refuses(more):
+    (block,) = blocks("yaml")
+    assert not Draft202012Validator(schema()).is_valid({**yaml.safe_load(block), **more})
+
+
+def test_the_python_blocks_compile():
+    assert blocks("python")
+    for block in blocks("python"):
+        compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("call", list(calls()))
+def test_the_commands_that_the_readme_names_are_there(call):
+    command, words = typer.main.get_command(app), shlex.split(call, comments=True)[1:]
+    while words and hasattr(command, "commands"):
+        assert words[0] in command.commands, call
+        command = command.commands[words.pop(0)]
+    context = command.make_context(command.name, words)  # parses options and arguments, and runs nothing
+    assert context.command is command
+
+
+def test_the_subcommands_of_dev_are_there():
+    usage = subprocess.run([ROOT / "dev", "help"], capture_output=True, text=True, check=False)
+    named = {line.split()[1] for block in blocks("sh") for line in block.splitlines() if line.startswith("./dev ")}
+    assert named >= {"demo", "test"}
+    for name in named:
+        assert re.search(rf"^  {name}\b", usage.stdout + usage.stderr, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_is_there(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+@pytest.mark.skipif(not shutil.which("git") or not (ROOT / ".git").exists(), reason="needs git and a checkout")
+def test_no_file_names_the_host_of_a_package_registry():
+    hosts = [
+        ".".join(parts)
+        for parts in (
+            ("pypi", "org"), ("pythonhosted", "org"), ("download", "pytorch", "org"), ("npmjs", "org"),
+            ("crates", "io"), ("maven", "apache", "org"), ("repo1", "maven", "org"), ("proxy", "golang", "org"),
+        )
+    ]  # fmt: skip
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for path in (ROOT / name for name in names.split("\0") if name):
+        text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+        assert [f"{path.name}: {host}" for host in hosts if host in text] == []

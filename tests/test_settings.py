@@ -1,0 +1,326 @@
+"""The configuration: what decides a value, where it came from, and errors that name place, fact and mend."""
+
+import os
+
+import pytest
+import yaml
+
+from streamlearn.errors import ConfigError
+from streamlearn.settings import check, ignored, load
+
+MINIMAL = """\
+name: support
+kafka: {bootstrap_servers: localhost:9092, topics: {events: support-tickets}}
+model: {name: sentence-transformers/all-MiniLM-L6-v2}
+task: {name: sequence-classification}
+"""
+SECRET = "hunter2-and-more"  # noqa: S105 - no real one
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(more="", base=MINIMAL):
+        path = tmp_path / "support.yaml"
+        path.write_text(base + more)
+        return path
+
+    return write
+
+
+def refusal(path, sets=(), environment=None):
+    with pytest.raises(ConfigError) as caught:
+        load(path, sets, environment or {})
+    text = str(caught.value)
+    assert "Traceback" not in text
+    assert "pydantic" not in text
+    assert SECRET not in text
+    assert caught.value.exit_code == 2
+    return text
+
+
+def leaves(tree, where=()):
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*where, key))
+        else:
+            yield (*where, key), value
+
+
+def origins(shown):
+    """The origin that each line of `show()` gives, by the setting's place."""
+    found, path = {}, []
+    for line in shown.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        path[depth:] = [line.strip().partition(":")[0]]
+        if not line.endswith(":"):
+            found[tuple(path)] = line.rpartition("  # ")[2]
+    return found
+
+
+def test_the_rest_follows_from_the_name(write):
+    root = load(write(), environment={}).root
+    assert root.kafka.topics.predictions == "support.predictions"
+    assert root.kafka.topics.dead_letters == "support.dead-letters"
+    assert root.kafka.group_id == "streamlearn.support"
+    assert root.snapshots.path == "./state/support"
+    assert root.strategy.name == "er"
+
+
+def test_what_is_set_does_not_follow_from_the_name(write):
+    settings = load(write("snapshots: {path: /var/lib/s}\n"), ["kafka.topics.predictions=p"], {})
+    assert settings.root.snapshots.path == "/var/lib/s"
+    assert settings.root.kafka.topics.predictions == "p"
+
+
+def test_a_checked_mapping_needs_no_file():
+    assert check(yaml.safe_load(MINIMAL)).root.kafka.group_id == "streamlearn.support"
+
+
+def test_set_over_environment_over_file_over_default(write):
+    path = write("learner: {batch_size: 2}\n")
+    environment = {"STREAMLEARN_LEARNER__BATCH_SIZE": "3"}
+    sizes = [
+        load(write(), environment={}),
+        load(write("learner: {batch_size: 2}\n"), environment={}),
+        load(path, environment=environment),
+        load(path, ["learner.batch_size=4"], environment),
+        load(path, ["learner.batch_size=4", "learner.batch_size=5"], environment),
+    ]
+    assert [each.root.learner.batch_size for each in sizes] == [16, 2, 3, 4, 5]
+    assert [origins(each.show())["learner", "batch_size"] for each in sizes] == [
+        "default",
+        "support.yaml:5",
+        "STREAMLEARN_LEARNER__BATCH_SIZE",
+        "--set",
+        "--set",
+    ]
+
+
+def test_the_process_has_the_environment(write, monkeypatch):
+    monkeypatch.setenv("STREAMLEARN_SEED", "7")
+    monkeypatch.setenv("STREAMLEARN_NAME", "other")
+    root = load(write()).root
+    assert (root.seed, root.name, root.kafka.group_id) == (7, "other", "streamlearn.other")
+
+
+@pytest.mark.parametrize("name", ["STREAMLEARN_DATA", "STREAMLEARN_KAFKA_PORT", "STREAMLEARN_TORCH_INDEX", "KAFKA__X"])
+def test_other_variables_are_no_settings(write, name):
+    assert load(write(), environment={name: "1"}).root == load(write(), environment={}).root
+
+
+def test_a_variable_that_names_no_setting_is_refused(write):
+    text = refusal(write(), environment={"STREAMLEARN_KAFAK__X": "1"})
+    assert "STREAMLEARN_KAFAK__X: kafak: there is no such setting; did you mean 'kafka'?" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("lerner: {}\n", ":5: lerner: there is no such setting; did you mean 'learner'?"),
+        ("learner:\n  batch_sise: 2\n", ":6: learner.batch_sise: there is no such setting; did you mean 'batch_size'?"),
+        ("strategy: {name: er, alpa: 1}\n", ":5: strategy.alpa: there is no such setting"),
+        ("memory:\n  policy: {name: reservoir, x: 1}\n", ":6: memory.policy.x: there is no such setting"),
+        ("strategy: err\n", ":5: strategy.name: there is no strategy named 'err'; did you mean 'er'?"),
+        ("strategy:\n  name: err\n", ":6: strategy.name: there is no strategy named 'err'; did you mean 'er'?"),
+        ("memory: {policy: reservior}\n", ":5: memory.policy.name: there is no"),
+        ("learner: {batch_size: 0}\n", ":5: learner.batch_size: input should be greater than or equal to 1, not 0"),
+        ("fields: {slices: {a: $key}}\n", ":5: fields.slices.a: only fields.id may be $key"),
+        ("memory:\n", ":5: memory: "),
+        ("1: 2\n", "keys should be strings"),
+        ("name: twice\n", ":5: name stands twice, first in line 1"),
+        ("learner: {seed: 1, momentum: 0, seed: 2}\n", ":5: learner.seed stands twice, first in line 5"),
+        ("learner: [\n", "is not valid YAML"),
+        ("x: 2026-13-45\n", "is not valid YAML"),
+        ("x: &x {y: *x}\n", "contains itself"),
+        ("name: !tag 1\n", "is not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_line(write, more, expected):
+    text = refusal(write(more))
+    assert "support.yaml" in text
+    assert expected in text
+
+
+def test_a_component_suggests_its_own_settings(write):
+    path = write(base=MINIMAL.replace("sequence-classification", "sequence-classification, lables: [a]"))
+    assert ":4: task.lables: there is no such setting; did you mean 'labels'?" in refusal(path)
+
+
+def test_what_is_missing_is_named(write):
+    text = refusal(write(base="kafka: {topics: {}}\ntask: sequence-classification\n"))
+    for name in ("name", "kafka.topics.events", "model"):
+        assert f"{name}: is required" in text
+
+
+def test_all_errors_are_told_at_once(write):
+    path = write(
+        "lerner: {}\nserving: {top_k: 0, max_batch: x}\nstrategy: err\nmemory: {policy: {name: reservoir, x: 1}}\n"
+    )
+    text = refusal(path, ["metrics.port=-1"], {"STREAMLEARN_LIMITS__LABELS": "1"})
+    for name in ("lerner", "serving.top_k", "serving.max_batch", "strategy.name", "memory.policy.x"):
+        assert f": {name}: " in text
+    assert "--set: metrics.port: " in text
+    assert "STREAMLEARN_LIMITS__LABELS: limits.labels: " in text
+    assert len(text.splitlines()) == 8
+
+
+def test_topics_differ(write):
+    assert "three different topics" in refusal(write(), ["kafka.topics.predictions=support-tickets"])
+
+
+def test_a_missing_file_names_the_near_one(write):
+    path = write()
+    assert "did you mean" in (text := refusal(path.with_name("suport.yaml")))
+    assert str(path) in text
+    assert "there is no such file" in refusal(path.parent / "nowhere" / "x.yaml")
+    assert "cannot be read" in refusal(path.parent)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "text\n"])
+def test_a_file_without_settings(write, text):
+    assert "holds no settings" in refusal(write(base=text))
+
+
+def test_bytes_that_are_no_text(write):
+    path = write()
+    path.write_bytes(b"\xff\xfe\xff")
+    assert "not UTF-8" in refusal(path)
+
+
+@pytest.mark.parametrize("text", ["learner.batch_size", "=1", "learner..x=1", "learner.batch_size=[", "name.x=1"])
+def test_a_wrong_set_is_refused(write, text):
+    assert "--set" in refusal(write(), [text])
+
+
+def test_kafka_client_keys_have_dots(write):
+    environment = {
+        "STREAMLEARN_KAFKA__CLIENT__SECURITY_PROTOCOL": "SASL_SSL",
+        "STREAMLEARN_KAFKA__CLIENT__SASL__MECHANISM": "PLAIN",
+    }
+    settings = load(write(), ["kafka.client.sasl.username=me"], environment)
+    assert settings.root.kafka.client == {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "me",
+    }
+    assert origins(settings.show())["kafka", "client", "sasl.username"] == "--set"
+    assert load(write(), environment={"STREAMLEARN_KAFKA__CLIENT": "{a.b: 1}"}).root.kafka.client == {"a.b": 1}
+
+
+@pytest.mark.parametrize("value", ["{file: secret}", "{env: SECRET}"])
+@pytest.mark.parametrize("way", ["file", "set"])
+def test_secrets_are_read_and_never_shown(write, value, way):
+    path = write(f"seed: 1\n{'metrics: {host: ' + value + '}' if way == 'file' else ''}\n")
+    path.with_name("secret").write_text(f"{SECRET}\n")
+    settings = load(path, [f"metrics.host={value}"] if way == "set" else [], {"SECRET": SECRET})
+    assert settings.root.metrics.host == SECRET
+    shown = settings.show()
+    assert SECRET not in shown
+    assert yaml.safe_load(shown)["metrics"]["host"] == "********"
+
+
+def test_a_name_that_is_secret_does_not_show_in_what_follows_from_it(write):
+    settings = load(write(), ["name={env: SECRET}"], {"SECRET": SECRET})
+    assert settings.root.kafka.group_id == f"streamlearn.{SECRET}"
+    assert SECRET not in settings.show()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["metrics.port", "seed", "name", "strategy", "strategy.name", "memory.policy.name", "kafka", "kafka.start",
+     "kafka.client", "learner.optimizer", "fields.id", "fields.slices", "task.labels", "kafka.topics", "lerner"],
+)  # fmt: skip
+def test_no_error_tells_a_secret(write, place):
+    secret = f"${SECRET} .."
+    assert place.split(".", maxsplit=1)[0] in refusal(write(), [f"{place}={{env: SECRET}}"], {"SECRET": secret})
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("{file: nowhere}", "the file nowhere cannot be read"), ("{env: NOWHERE}", "NOWHERE is not set")],
+)
+def test_a_secret_that_is_not_there(write, value, expected):
+    text = refusal(write(f"metrics: {{host: {value}}}\n"))
+    assert expected in text
+    assert "support.yaml:5 metrics.host" in text
+
+
+@pytest.mark.parametrize("key", ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"])
+def test_passwords_of_the_client_are_hidden(write, key):
+    settings = load(write(), [f"kafka.client.{key}={SECRET}"], {})
+    assert settings.root.kafka.client[key] == SECRET
+    assert SECRET not in settings.show()
+    assert yaml.safe_load(settings.show())["kafka"]["client"][key] == "********"
+    assert f"kafka.client.{key}" in refusal(write(), [f"kafka.client.{key}={{a: {SECRET}}}"])
+    assert "2026" not in refusal(write(), [f"kafka.client.{key}=2026-01-02"])
+
+
+def test_what_is_shown_is_the_effective_configuration(write):
+    more = """\
+strategy: finetune
+memory:
+  policy: class-balanced
+fields:
+  slices: {region: customer.region, "odd: name": a}
+  text: 'body'
+metrics: {host: "#1: 'x'"}
+learner: {max_steps: 3, learning_rate: 1e-5}
+snapshots: {path: "a\\n b"}
+"""
+    settings = load(write(more), ["serving.top_k=5", "kafka.client={client.rack: 'a, b'}"], {"STREAMLEARN_SEED": "3"})
+    shown = settings.show()
+    effective = settings.root.model_dump(mode="json")
+    effective["task"] |= {"labels": None}
+    assert yaml.safe_load(shown) == effective
+    found = origins(shown.replace("'odd: name'", "odd"))
+    assert len(found) == len(list(leaves(effective)))
+    expected = {
+        "name": "support.yaml:1",
+        "kafka.topics.predictions": "from name",
+        "kafka.group_id": "from name",
+        "kafka.start": "default",
+        "strategy.name": "support.yaml:5",
+        "memory.policy.name": "support.yaml:7",
+        "memory.capacity": "default",
+        "fields.slices.region": "support.yaml:9",
+        "fields.text": "support.yaml:10",
+        "fields.id": "default",
+        "serving.top_k": "--set",
+        "serving.max_batch": "default",
+        "seed": "STREAMLEARN_SEED",
+        "task.labels": "default",
+    }
+    assert {name: found[tuple(name.split("."))] for name in expected} == expected
+    assert found["kafka", "client", "client.rack"] == "--set"
+    assert set(found.values()) <= {f"support.yaml:{n}" for n in range(1, 20)} | set(expected.values())
+
+
+def test_what_is_shown_can_be_loaded(write):
+    settings = load(write("strategy: finetune\n"), environment={})
+    shown = settings.show()
+    assert yaml.safe_load(load(write(base=shown), environment={}).show()) == yaml.safe_load(shown)
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        ([], []),
+        (["learner.frozen_layers=2"], ["learner.frozen_layers"]),
+        (["learner.freeze=layers"], ["learner.freeze"]),
+        (["learner.freeze=layers", "learner.frozen_layers=2"], []),
+        (["learner.momentum=0.5"], ["learner.momentum"]),
+        (["learner.momentum=0.5", "learner.optimizer=sgd"], []),
+        (["learner.train_embeddings=true", "learner.freeze=encoder"], ["learner.train_embeddings"]),
+        (["strategy=finetune", "learner.replay_size=3"], ["learner.replay_size"]),
+        (["model.name=package:x", "model.revision=main"], ["model.revision"]),
+        (["model.revision=main"], []),
+    ],
+)
+def test_settings_without_effect_are_told(write, sets, expected):
+    assert [line.partition(":")[0] for line in ignored(load(write(), sets, {}).root)] == expected
+
+
+def test_the_environment_is_left_as_it_was(write):
+    before = dict(os.environ)
+    load(write(), ["seed=4"])
+    assert dict(os.environ) == before
