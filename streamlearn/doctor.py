@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from streamlearn.errors import ConfigError, StreamlearnError
 from streamlearn.model import load as load_model
@@ -23,9 +24,9 @@ def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:
     """
     settings = load_settings(config, sets)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[green]ok  [/]  configuration  {config}")
+    console.print(f"[green]ok  [/]  configuration  {escape(str(config))}")
     for line in ignored(settings.root):
-        console.print(f"[yellow]note[/]  configuration  {line}")
+        console.print(f"[yellow]note[/]  configuration  {escape(line)}")
     failed = 0
     checks: dict[str, Callable[[], str]] = {
         "broker": lambda: _broker(settings),
@@ -36,7 +37,7 @@ def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:
     }
     for name, check in checks.items():
         try:
-            console.print(f"[green]ok  [/]  {name:13}  {check()}", markup=True)
+            console.print(f"[green]ok  [/]  {name:13}  {escape(check())}")
         except StreamlearnError as error:
             failed += 1
             console.print(f"[red]FAIL[/]  {name:13}  ", end="")

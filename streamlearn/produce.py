@@ -78,6 +78,10 @@ def _values(stream: BinaryIO, *, as_csv: bool) -> Iterator[bytes]:
             yield orjson.dumps({field: value for field, value in row.items() if field and value not in (None, "")})
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8: {error}", where="CSV", mend="save the file as UTF-8") from error
+    except csv.Error as error:
+        raise ConfigError(
+            f"is not CSV: {error}", where="CSV", mend="mend the file, or save it as JSON lines"
+        ) from error
 
 
 def _key(value: bytes, field: str | None) -> bytes | None:

@@ -1,6 +1,8 @@
 """The HTTP server beside the loop: /metrics, /healthz and /readyz."""
 
 import json
+import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +20,23 @@ from streamlearn.exporter import ServiceCollector
 if TYPE_CHECKING:
     from streamlearn.service import Service
 
+log = logging.getLogger(__name__)
+
 PAGES = ("/metrics", "/healthz", "/readyz")
+REQUEST_SECONDS = 30.0  # a client that says nothing for so long is let go
+
+
+class Server(ThreadingHTTPServer):
+    """A thread for each request; a client that hangs up is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong with a request, where http.server would write a traceback."""
+        del request
+        error = sys.exception()
+        level = logging.DEBUG if isinstance(error, ConnectionError | TimeoutError) else logging.WARNING
+        log.log(level, "a request of %s failed: %s: %s", client_address, type(error).__name__, error)
 
 
 @contextmanager
@@ -37,6 +55,7 @@ def serve(service: "Service", host: str, port: int) -> Iterator[str]:  # noqa: C
     class Handler(BaseHTTPRequestHandler):
         server_version = "streamlearn"
         sys_version = ""
+        timeout = REQUEST_SECONDS
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
@@ -70,7 +89,7 @@ def serve(service: "Service", host: str, port: int) -> Iterator[str]:  # noqa: C
                 self.wfile.write(body)
 
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = Server((host, port), Handler)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}:{port}: {error.strerror}",
@@ -78,7 +97,6 @@ def serve(service: "Service", host: str, port: int) -> Iterator[str]:  # noqa: C
             mend="set metrics.port to a free port (0 takes any), metrics.host to an address of this machine, "
             "or metrics.enabled to false",
         ) from error
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()
     try:
