@@ -5,7 +5,7 @@ are read from file, environment and command line is in `settings.py`.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -24,6 +24,15 @@ COMPONENTS: Mapping[tuple[str, ...], Registry[Any]] = {
     ("task",): tasks,
     ("strategy",): strategies,
     ("memory", "policy"): policies,
+}
+
+# What may stand in place of any value.
+ELSEWHERE: Mapping[str, Any] = {
+    "description": "A value that is read from a file, or from an environment variable; it is never shown.",
+    "oneOf": [
+        {"type": "object", "properties": {key: {"type": "string"}}, "required": [key], "additionalProperties": False}
+        for key in ("file", "env")
+    ],
 }
 
 
@@ -176,6 +185,16 @@ def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
         raise ValidationError.from_exception_data(error.title, lines) from error
 
 
+def _allow_elsewhere(schemas: dict[str, Any], keys: Iterable[str] = ()) -> None:
+    """Let each value also be one that is read from a file or a variable; sections stay as they are."""
+    for key in list(keys or schemas):
+        own = schemas[key]
+        if "$ref" not in own:
+            kept = {name: own.pop(name) for name in ("title", "description", "default", "examples") if name in own}
+            choices = own["anyOf"] if list(own) == ["anyOf"] else [own]
+            schemas[key] = {**kept, "anyOf": [*choices, {"$ref": "#/$defs/Elsewhere"}]}
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the configuration file, with every registered component's settings."""
     whole = Root.model_json_schema()
@@ -188,7 +207,8 @@ def schema() -> dict[str, Any]:
         for name in registry:
             own = registry.cls(name).Config.model_json_schema()
             own["title"] = name
-            own["properties"] = {"name": {"const": name}, **own.get("properties", {})}
+            _allow_elsewhere(own.setdefault("properties", {}))
+            own["properties"] = {"name": {"const": name}, **own["properties"]}
             own["required"] = ["name", *own.get("required", [])]
             choices.append(own)
         section = whole if len(path) == 1 else definitions["MemoryConfig"]
@@ -196,6 +216,10 @@ def schema() -> dict[str, Any]:
         kept = {key: old[key] for key in ("description",) if key in old}
         default = old.get("default")
         section["properties"][path[-1]] = {"anyOf": choices, **kept, **({"default": default} if default else {})}
+    definitions["Elsewhere"] = ELSEWHERE
+    for section in (whole, *definitions.values()):
+        _allow_elsewhere(section.get("properties", {}))
+    _allow_elsewhere(definitions["KafkaConfig"]["properties"]["client"]["anyOf"][0], ["additionalProperties"])
     # What follows from the name need not stand in the file.
     whole["required"] = [key for key in whole["required"] if key != "snapshots"]
     return whole

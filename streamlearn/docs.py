@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from streamlearn.config import COMPONENTS, Root, schema
-from streamlearn.exporter import CATALOGUE, HISTOGRAMS
+from streamlearn.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry
 from streamlearn.registry import ComponentSpec
 
 HEADER = "<!-- Generated: edit the descriptions in the code, then run `python -m streamlearn.docs`. -->"
@@ -65,12 +65,14 @@ def configuration() -> str:
 
 def metrics() -> str:
     """Return the page of metrics."""
-    rows = [
-        (f"`streamlearn_{entry.name}{'_total' if entry.kind == 'counter' else ''}`", entry.kind, entry)
-        for entry in CATALOGUE
+    named: list[tuple[str, str, Entry | HistogramEntry]] = [
+        (f"{entry.name}_total" if entry.kind == "counter" else entry.name, entry.kind, entry) for entry in CATALOGUE
     ]
-    rows += [(f"`streamlearn_{entry.name}`", "histogram", entry) for entry in HISTOGRAMS]
-    cells = [(name, kind, ", ".join(f"`{label}`" for label in entry.labels), entry.help) for name, kind, entry in rows]
+    named += [(entry.name, "histogram", entry) for entry in HISTOGRAMS]
+    cells = [
+        (f"`streamlearn_{name}`", kind, ", ".join(f"`{label}`" for label in entry.labels), entry.help)
+        for name, kind, entry in named
+    ]
     return "\n\n".join(["# Metrics", HEADER, METRICS, _table(("metric", "type", "labels", "meaning"), cells)]) + "\n"
 
 

@@ -4,6 +4,7 @@ Every value remembers where it came from, so that `config show` can say so and a
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -188,6 +189,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Where, int]]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
+        problem = re.sub(r"(alias|tag) '.*'", r"\1", problem)  # it may be a password that begins with * or !
         raise ConfigError(f"is not valid YAML: {problem}", where=where, mend="mend the file there") from error
     if not isinstance(data, dict):
         raise ConfigError(

@@ -76,6 +76,20 @@ def test_the_first_configuration_loads_and_is_valid_by_the_schema(tmp_path):
     Draft202012Validator(schema()).validate(yaml.safe_load(block))
 
 
+@pytest.mark.parametrize("pointer", [{"file": "x"}, {"env": "X"}])
+@pytest.mark.parametrize("more", ["seed", "strategy", "kafka.client.sasl.password", "memory.capacity", "task.labels"])
+def test_any_value_can_be_elsewhere_by_the_schema(more, pointer):
+    configuration = yaml.safe_load(blocks("yaml")[0])
+    section, _, key = more.partition(".")
+    if more.startswith("kafka.client."):
+        configuration["kafka"]["client"] = {more.removeprefix("kafka.client."): pointer}
+    elif key:
+        configuration[section] = {**configuration.get(section, {}), key: pointer}
+    else:
+        configuration[section] = pointer
+    Draft202012Validator(schema()).validate(configuration)
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -84,6 +98,8 @@ def test_the_first_configuration_loads_and_is_valid_by_the_schema(tmp_path):
         {"strategy": {"name": "er", "alpa": 1}},
         {"memory": {"policy": {"name": "reservoir", "x": 1}}},
         {"learner": {"batch_size": 0}},
+        {"seed": {"file": "x", "env": "X"}},
+        {"seed": {"path": "x"}},
     ],
 )
 def test_the_schema_refuses_what_loading_refuses(more):

@@ -235,6 +235,11 @@ def test_no_error_tells_a_secret(write, place):
     assert place.split(".", maxsplit=1)[0] in refusal(write(), [f"{place}={{env: SECRET}}"], {"SECRET": secret})
 
 
+@pytest.mark.parametrize("sign", ["*", "!", "&a *", "@", "%"])
+def test_a_password_without_quotes_is_not_told(write, sign):
+    assert "is not valid YAML" in refusal(write(f"x: {sign}{SECRET}\n"))
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("{file: nowhere}", "the file nowhere cannot be read"), ("{env: NOWHERE}", "NOWHERE is not set")],
