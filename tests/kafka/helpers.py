@@ -165,7 +165,7 @@ def produce(folder: Path, address: str, topic: str, records: Iterable[bytes], *o
 
 
 def read(address: str, topic: str, seconds: float = 60) -> list[Read]:
-    """Return all committed records of a topic, up to its end."""
+    """Return all committed records of a topic, up to what is its end now."""
     consumer = Consumer(
         {
             "bootstrap.servers": address,
@@ -180,18 +180,23 @@ def read(address: str, topic: str, seconds: float = 60) -> list[Read]:
     found: list[Read] = []
     try:
         partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-        open_ = set(partitions)
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        bounds = {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=30) for n in partitions}
+        left = {n: end for n, (first, end) in bounds.items() if first < end}
+        consumer.assign([TopicPartition(topic, n, bounds[n][0]) for n in left])
         deadline = time.monotonic() + seconds
-        while open_:
+        while left:
             assert time.monotonic() < deadline, f"no end of {topic} in sight"
             for message in consumer.consume(1000, 0.1):
-                if message.error() is None:
+                at = message.partition(), message.offset()
+                if message.error() is not None:
+                    assert message.error().name() == "_PARTITION_EOF", message.error()
+                    left.pop(at[0], None)
+                    continue
+                if at[0] in left:
                     headers = dict(message.headers() or [])
-                    at = message.partition(), message.offset()
                     found.append(Read(message.key(), message.value(), headers, *at))  # type: ignore[arg-type]
-                elif message.error().name() == "_PARTITION_EOF":
-                    open_.discard(message.partition())
+                    if at[1] + 1 >= left[at[0]]:
+                        del left[at[0]]
     finally:
         consumer.close()
     return found

