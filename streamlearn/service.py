@@ -1,11 +1,13 @@
 """The service: one loop that predicts every event and then learns from it."""
 
+import gc
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from streamlearn.totals import Totals
 from streamlearn.transport.base import Outlet, Source, canonical
 
 log = logging.getLogger(__name__)
+
+_prediction = partial(tuple.__new__, Prediction)  # skips NamedTuple's own constructor, which goes through Python
 
 POLL_SECONDS = 0.2  # how long a stop signal may go unnoticed while nothing comes
 ENOUGH_TOKENS = 200  # below, a share says little
@@ -89,23 +93,31 @@ class Service:
 
     def run(self, limits: Limits, on_turn: Callable[[Turn], None] = lambda _: None) -> None:
         """Turn until `stop` is set or a limit is reached. A turn is never cut short, so stopping loses nothing."""
-        idle_since = time.monotonic()
+        gc.collect()
+        gc.freeze()  # a million objects of torch and transformers stay for good: the collector need not visit them
         self.ready = True
+        try:
+            self._run(limits, on_turn)
+            if not self.stop.is_set():  # the end of the stream, not of the process: nothing will fill the last batch
+                on_turn(Turn(updates=self._learned(self.learner.flush())))
+        finally:
+            self.ready = False
+            gc.unfreeze()
+
+    def _run(self, limits: Limits, on_turn: Callable[[Turn], None]) -> None:
+        idle_since = time.monotonic()
         while not self.stop.is_set():
             left = None if limits.max_events is None else limits.max_events - self.totals.events
             if left == 0:
-                break
+                return
             turn = self.turn(left)
             on_turn(turn)
             if turn.events or turn.dead_letters:
                 idle_since = time.monotonic()
             elif limits.until_idle is not None and time.monotonic() - idle_since >= limits.until_idle:
                 if self.source.at_end():
-                    break
+                    return
                 idle_since = time.monotonic()
-        if not self.stop.is_set():  # the end of the stream, not of the process: nothing will fill the last batch
-            on_turn(Turn(updates=self._learned(self.learner.flush())))
-        self.ready = False
 
     def turn(self, most: int | None = None) -> Turn:
         """Take one micro-batch through the whole line.
@@ -216,20 +228,12 @@ class Service:
                 Prediction(event.id, None, None, (), True, "no-known-label", step, champion, event.source)
                 for event in events
             ]
-        names = self.learner.task.labels.names
-        top = answer.scores.top.tolist()
+        names = np.array(self.learner.task.labels.names, dtype=object)
+        top = names[answer.scores.top].tolist()
         scores = np.round(answer.scores.top_scores.astype(np.float64), 6).tolist()
         return [
-            Prediction(
-                event.id,
-                names[labels[0]],
-                values[0],
-                [(names[label], value) for label, value in zip(labels, values, strict=True)],
-                False,
-                None,
-                step,
-                champion,
-                event.source,
+            _prediction(
+                (event.id, labels[0], values[0], list(zip(labels, values)), False, None, step, champion, event.source)  # noqa: B905 - a keyword costs more than the zip
             )
             for event, labels, values in zip(events, top, scores, strict=True)
         ]
