@@ -6,12 +6,14 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from streamlearn.errors import StreamlearnError
+
+# A wrong call: the ClickException of typer's own click, or of the package click that older versions stand on.
+CALL_ERROR: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="streamlearn",
@@ -159,10 +161,10 @@ def main() -> NoReturn:
     """Run the command line: one message for an error, never a traceback; exit codes as the contract has them."""
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:  # a wrong call
+    except CALL_ERROR as error:
         error.show()
         code = 2
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _say("stopped")
         code = 130
     except StreamlearnError as error:
