@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 T = TypeVar("T")
 
 COMMAND = (sys.executable, "-m", "streamlearn")
+PATIENCE = 150.0  # seconds: a process that starts on a busy machine needs a minute for its imports
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # a tiny model gains nothing from more
 
 # Records that a producer can send and no learner can take, each with the reason. The last is above RECORD_BYTES.
@@ -78,7 +79,7 @@ class Process:
     def err(self) -> str:
         return (self._folder / "err").read_text()
 
-    def says(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+    def says(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
         """Wait until standard error matches."""
 
         def look() -> re.Match[str] | None:
@@ -94,11 +95,11 @@ class Process:
         self.popen.stdin.write("".join(f"{line}\n" for line in lines).encode())
         self.popen.stdin.flush()
 
-    def ends(self, seconds: float = 120) -> int:
+    def ends(self, seconds: float = PATIENCE) -> int:
         """Wait for the end, and return the exit code."""
         return self.popen.wait(seconds)
 
-    def summary(self, seconds: float = 120) -> dict[str, Any]:
+    def summary(self, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait for the end in order, and return what `--json` printed."""
         assert self.ends(seconds) == 0, self.err
         summary: dict[str, Any] = json.loads(self.out)
@@ -115,7 +116,7 @@ def until(look: Callable[[], T | None], seconds: float, complaint: Callable[[], 
 
 
 def call(
-    *arguments: str | Path, stdin: bytes = b"", seconds: float = 120, environment: Mapping[str, str] = ONE_THREAD
+    *arguments: str | Path, stdin: bytes = b"", seconds: float = PATIENCE, environment: Mapping[str, str] = ONE_THREAD
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     done = subprocess.run(

@@ -17,6 +17,7 @@ import pytest
 
 from tests.kafka.helpers import (
     BAD,
+    PATIENCE,
     RECORD_BYTES,
     Process,
     configuration,
@@ -119,7 +120,7 @@ def test_a_signal_in_mid_stream_stops_in_order(request, tmp_path, kafka, number)
     name, events, config = (request.getfixturevalue(fixture) for fixture in ("name", "events", "config"))
     produce(tmp_path, kafka, events, lines(range(3000)))
     with Process(tmp_path, "run", config, "--json") as run:
-        until(lambda: len(predictions(kafka, f"{name}.predictions")) >= 50, 60, lambda: run.err)
+        until(lambda: len(predictions(kafka, f"{name}.predictions")) >= 50, PATIENCE, lambda: run.err)
         run.popen.send_signal(number)
         start = time.monotonic()
         summary = run.summary(30)
@@ -177,7 +178,7 @@ def test_a_broker_that_dies_costs_no_event(tmp_path, own_broker, fresh_name, tin
     config = configuration(tmp_path, name=name, address=address, events="events", model=tiny, serving=SMALL)
     produce(tmp_path, address, "events", lines(range(3000)))
     with Process(tmp_path, "run", config, "--until-idle", "5") as run:
-        until(lambda: len(predictions(address, f"{name}.predictions")) >= 50, 60, lambda: run.err)
+        until(lambda: len(predictions(address, f"{name}.predictions")) >= 50, PATIENCE, lambda: run.err)
         own_broker.kill()
         time.sleep(3)
         own_broker.start()
@@ -198,7 +199,7 @@ def test_the_pages_answer_while_it_runs(tmp_path, kafka, events, config):
     produce(tmp_path, kafka, events, [*lines(range(40)), BAD[0][1]])
     with Process(tmp_path, "run", config) as run:
         address = run.says(r"metrics on (http://\S+)/metrics")[1]
-        until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], 60, lambda: run.err)
+        until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], PATIENCE, lambda: run.err)
         for page in ("healthz", "readyz"):
             status, body = get(f"{address}/{page}")
             assert (status, json.loads(body)["ok"]) == (200, True)
@@ -213,7 +214,7 @@ def test_promtool_has_nothing_against_the_metrics(tmp_path, kafka, events, confi
     produce(tmp_path, kafka, events, [*lines(range(40)), BAD[0][1]])
     with Process(tmp_path, "run", config) as run:
         address = run.says(r"metrics on (http://\S+)/metrics")[1]
-        until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], 60, lambda: run.err)
+        until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], PATIENCE, lambda: run.err)
         text = get(f"{address}/metrics")[1]
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
