@@ -257,7 +257,7 @@ def translate(error: KafkaError, where: str, settings: KafkaSettings) -> Streaml
             f"the group '{settings.group}' is in use by consumers that subscribe ({text})",
             mend="stop them, or give this learner another `name`",
         )
-    elif code in GONE:
+    elif code in GONE and code != KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001 - librdkafka's own view, which may be old
         result = StreamlearnError(
             f"the topic or partition does not exist ({text})", mend="create it: `streamlearn doctor --fix`"
         )

@@ -23,6 +23,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "enable.idempotence": True,
     "linger.ms": 5,  # a commit flushes at once, so this makes batches fuller and no record later
     "partitioner": "murmur2_random",  # as Java clients do, so that a key's records meet in one partition
+    "topic.metadata.propagation.max.ms": 5000,  # a topic that does not exist is told after this, not after 30 s
     # A commit asks again until the coordinator has ended the last one: with the default of 100 ms it takes 103 ms.
     "retry.backoff.ms": 5,
     "retry.backoff.max.ms": 20,
