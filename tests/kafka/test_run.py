@@ -195,59 +195,60 @@ def test_a_broker_that_dies_costs_no_event(tmp_path, own_broker, fresh_name, tin
     assert {p["id"] for p in predictions(address, f"{name}.predictions")} == {f"e{i}" for i in range(3000)}
 
 
-def test_the_pages_answer_while_it_runs(tmp_path, kafka, events, config):
-    produce(tmp_path, kafka, events, [*lines(range(40)), BAD[0][1]])
-    with Process(tmp_path, "run", config) as run:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, kafka, new_topic, fresh_name, tiny):
+    """Return the address of the pages of a run that has taken 41 records, a bad one among them."""
+    folder, events = tmp_path_factory.mktemp("pages"), new_topic("events")
+    config = configuration(folder, name=fresh_name("pages"), address=kafka, events=events, model=tiny)
+    produce(folder, kafka, events, [*lines(range(40)), BAD[0][1]])
+    with Process(folder, "run", config) as run:
         address = run.says(r"metrics on (http://\S+)/metrics")[1]
         until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], PATIENCE, lambda: run.err)
-        for page in ("healthz", "readyz"):
-            status, body = get(f"{address}/{page}")
-            assert (status, json.loads(body)["ok"]) == (200, True)
-        text = get(f"{address}/metrics")[1]
-        assert 'streamlearn_dead_letters_total{reason="invalid-json"} 1.0' in text
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            get(f"{address}/else")
+        yield address
+
+
+def test_the_pages_answer_while_it_runs(address):
+    for page in ("healthz", "readyz"):
+        status, body = get(f"{address}/{page}")
+        assert (status, json.loads(body)["ok"]) == (200, True)
+    assert 'streamlearn_dead_letters_total{reason="invalid-json"} 1.0' in get(f"{address}/metrics")[1]
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+        get(f"{address}/else")
+    refused.value.close()
 
 
 @pytest.mark.tool("promtool")
-def test_promtool_has_nothing_against_the_metrics(tmp_path, kafka, events, config):
-    produce(tmp_path, kafka, events, [*lines(range(40)), BAD[0][1]])
-    with Process(tmp_path, "run", config) as run:
-        address = run.says(r"metrics on (http://\S+)/metrics")[1]
-        until(lambda: "streamlearn_events_total 41.0" in get(f"{address}/metrics")[1], PATIENCE, lambda: run.err)
-        text = get(f"{address}/metrics")[1]
+def test_promtool_has_nothing_against_the_metrics(address):
+    text = get(f"{address}/metrics")[1]
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.tool("prometheus")
-def test_prometheus_scrapes_a_run(tmp_path, kafka, events, config):
-    produce(tmp_path, kafka, events, lines(range(40)))
-    with Process(tmp_path, "run", config) as run:
-        address = run.says(r"metrics on (http://\S+)/metrics")[1]
-        job = {"job_name": "streamlearn", "static_configs": [{"targets": [address.removeprefix("http://")]}]}
-        settings = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
-        (tmp_path / "prometheus.yml").write_text(json.dumps(settings))
-        with (tmp_path / "prometheus.log").open("wb") as log:
-            prometheus = subprocess.Popen(
-                [
-                    "prometheus",
-                    f"--config.file={tmp_path / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={tmp_path / 'prometheus'}",
-                    "--web.listen-address=127.0.0.1:0",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            said = tmp_path / "prometheus.log"
-            server = until(lambda: listening(said.read_text()), 60, said.read_text)
-            for query in ("up == 1", "streamlearn_events_total == 40", "streamlearn_memory_samples > 0"):
-                found = until(lambda query=query: ask(server, query), 60, said.read_text)
-                assert found[0]["metric"]["job"] == "streamlearn"
-        finally:
-            prometheus.terminate()
-            prometheus.wait(30)
+def test_prometheus_scrapes_a_run(tmp_path, address):
+    job = {"job_name": "streamlearn", "static_configs": [{"targets": [address.removeprefix("http://")]}]}
+    settings = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+    (tmp_path / "prometheus.yml").write_text(json.dumps(settings))
+    said = tmp_path / "prometheus.log"
+    with said.open("wb") as log:
+        prometheus = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={tmp_path / 'prometheus.yml'}",
+                f"--storage.tsdb.path={tmp_path / 'prometheus'}",
+                "--web.listen-address=127.0.0.1:0",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        server = until(lambda: listening(said.read_text()), 60, said.read_text)
+        for query in ("up == 1", "streamlearn_events_total == 41", "streamlearn_memory_samples > 0"):
+            found = until(lambda query=query: ask(server, query), 60, said.read_text)
+            assert found[0]["metric"]["job"] == "streamlearn"
+    finally:
+        prometheus.terminate()
+        prometheus.wait(30)
 
 
 def listening(log):
