@@ -4,7 +4,6 @@
 """
 
 import re
-import time
 
 import pytest
 
@@ -45,9 +44,7 @@ def test_these_are_all_commands():
 
 
 def test_a_broker_that_does_not_answer_is_temporary(config):
-    start = time.monotonic()
     done = call("run", config)
-    assert time.monotonic() - start < 20
     refused(done, 75, AWAY, "no Kafka broker answers within 2 s", "check that the broker runs")
 
 
