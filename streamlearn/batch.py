@@ -84,12 +84,12 @@ def buckets(lengths: IntArray, rows: int) -> Iterator[IntArray]:
         yield order[start : start + rows]
 
 
-def collate(tokens: Tokens, rows: IntArray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def collate(tokens: Tokens, rows: IntArray, device: torch.device, pad_id: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Return `input_ids` and `attention_mask` of one slice, both int64 of shape (len(rows), longest of the slice)."""
     lengths = tokens.lengths[rows]
     width = int(lengths.max())
     mask = np.arange(width) < lengths[:, None]
-    ids = np.where(mask, tokens.ids[rows, :width], 0)
+    ids = np.where(mask, tokens.ids[rows, :width], pad_id)
     return (
         torch.from_numpy(ids.astype(np.int64)).to(device, non_blocking=True),
         torch.from_numpy(mask.astype(np.int64)).to(device, non_blocking=True),

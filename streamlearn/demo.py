@@ -76,7 +76,7 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
                 if main.stop.is_set():
                     break
             for service in services.values():
-                service.learner.flush()
+                service.flush()
             while keep and not main.stop.is_set():
                 board.add(LEARNING, main.turn())
                 refresh()
@@ -122,7 +122,7 @@ def _serve(stack: ExitStack, service: Service) -> str:
 
 def _take(service: Service, name: str, events: int, board: "Scoreboard", refresh: "Refresh") -> None:
     """Let one service take its turns until it has seen so many events."""
-    while service.totals.events < events:
+    while board.seen[name] < events:
         turn = service.turn()
         board.add(name, turn)
         refresh()
@@ -153,7 +153,9 @@ class Scoreboard:
         self.recent: deque[tuple[str, str | None, str]] = deque(maxlen=6)
         self.running: dict[str, deque[bool]] = {name: deque(maxlen=200) for name in (LEARNING, FROZEN, NAIVE)}
         self.refused: dict[str, int] = {}
+        self.seen = dict.fromkeys(self.running, 0)  # of the stream's own events, by service
         self._events = {event.key.decode(): (at, event) for at, event in enumerate(stream)}
+        self._keys = {event.key for event in stream}
         self._groups = {intent: group for group, intents in story.groups.items() for intent in intents}
         self._right: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
         self._bad = sum(1 for event in stream if event.bad)
@@ -161,6 +163,8 @@ class Scoreboard:
     def add(self, name: str, turn: Turn) -> None:
         """Take in what a service published in one turn. Events that the stream's author did not send do not count."""
         texts = {event.id: event.text for event in turn.events} if name == LEARNING else {}
+        self.seen[name] += sum(1 for event in turn.events if event.id in self._events)
+        self.seen[name] += sum(1 for letter in turn.dead_letters if letter.record.key in self._keys)
         for prediction in turn.predictions:
             at, event = self._events.get(prediction.id, (-1, None))
             if name == LEARNING:

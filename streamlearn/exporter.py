@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamlearn.service import Service
 
 OTHER = "other"
-ABSTAINED = "none"
+ABSTAINED = ""  # no label can be called so
 OUTCOMES = ("learned", "discarded", "held_back")
 
 Sample = tuple[tuple[str, ...], float]
@@ -83,7 +83,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "predictions",
         "counter",
-        "Predictions published, by predicted label; none: the model abstained.",
+        "Predictions published, by predicted label; an empty one: the model abstained.",
         _predictions,
         ("label",),
     ),

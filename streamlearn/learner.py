@@ -14,6 +14,7 @@ from torch import nn
 
 from streamlearn import rng
 from streamlearn.batch import Batch, Sample, pad
+from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config
@@ -99,15 +100,24 @@ class Learner:
         self.waiting.extend(samples)
         updates = []
         size = self.config.batch_size
-        while len(self.waiting) >= size:
+        while len(self.waiting) >= size and not self.stopped:
             batch, self.waiting = self.waiting[:size], self.waiting[size:]
             updates.append(self.update(batch))
         return updates
 
     def flush(self) -> list[Update]:
         """Learn what waits now, though the batch is not full."""
+        if self.stopped or not self.waiting:
+            return []
         batch, self.waiting = self.waiting, []
-        return [self.update(batch)] if batch else []
+        return [self.update(batch)]
+
+    def give_up(self) -> int:
+        """Let go of what waits, once learning has stopped; return how many samples that were."""
+        count = len(self.waiting) if self.stopped else 0
+        if count:
+            self.waiting = []
+        return count
 
     def update(self, samples: Sequence[Sample]) -> Update:
         """Learn one batch.
@@ -122,7 +132,9 @@ class Learner:
         batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
         losses: list[float] = []
         replayed = 0
-        for _ in range(self.config.steps_per_batch):  # 2
+        tried = 0
+        while tried < self.config.steps_per_batch and not self.stopped:  # 2
+            tried += 1
             self._replayed = 0
             loss = self._descend(batch)
             if math.isfinite(loss):
@@ -133,7 +145,7 @@ class Learner:
                 self.memory.insert(batch, rng.stream(self.seed, "memory", self.step))
         taken = len(losses)
         mean = sum(losses) / taken if taken else math.nan
-        return Update(len(samples), replayed, taken, self.config.steps_per_batch - taken, mean)
+        return Update(len(samples), replayed, taken, tried - taken, mean)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""
@@ -195,7 +207,12 @@ def freeze(model: Model, config: LearnerConfig) -> None:
     if not config.train_embeddings:
         backbone.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
     if config.freeze == "layers":
-        layers = max((m for m in backbone.modules() if isinstance(m, nn.ModuleList)), key=len)
+        stacks = [module for module in backbone.modules() if isinstance(module, nn.ModuleList)]
+        if not stacks:
+            raise ConfigError(
+                "this model has no stack of layers", where="learner.freeze", mend="set it to none or encoder"
+            )
+        layers = max(stacks, key=len)
         for layer in layers[: config.frozen_layers]:
             layer.requires_grad_(False)
         first = next(layers[0].parameters())

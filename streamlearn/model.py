@@ -127,6 +127,8 @@ class Model(nn.Module):
         self.labels = tuple(labels)
         self.trained = bool(labels)  # whether its scores mean anything; the learner's first step makes it so
         self.device, self.dtype, self.max_length = device, dtype, max_length
+        # Decoders find a text's last token by it.
+        self.pad_id = int(tokenizer.pad_token_id or 0)
         self.vocabulary_size = max(len(tokenizer), int(getattr(tokenizer, "vocab_size", 0)))
         # Small slices keep padding low where arithmetic is dear; a GPU wants one large slice. Fixed, for repeatability.
         self.slice_rows = 16 if device.type == "cpu" else 128
@@ -147,7 +149,7 @@ class Model(nn.Module):
         order: list[IntArray] = []
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             for rows in buckets(tokens.lengths, self.slice_rows):
-                input_ids, mask = collate(tokens, rows, self.device)
+                input_ids, mask = collate(tokens, rows, self.device, self.pad_id)
                 parts.append(self._pooled(input_ids, mask))
                 order.append(rows)
         inverse = torch.from_numpy(np.argsort(np.concatenate(order))).to(self.device)
@@ -200,7 +202,7 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
         fine_tuned = any("ForSequenceClassification" in name for name in hf.architectures or ())
         auto = AutoModelForSequenceClassification if fine_tuned else AutoModel
         backbone = auto.from_pretrained(source, config=hf, dtype=torch.float32, use_safetensors=True, **options)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # whatever a broken file makes Transformers, tokenizers or safetensors throw
         raise _unloadable(config, error) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -290,11 +292,19 @@ def _unloadable(config: ModelConfig, error: Exception) -> ConfigError:
 
 def _own_head(backbone: nn.Module, labels: Sequence[str]) -> GrowingLinear:
     """Take the classifier's last layer out of a fine-tuned checkpoint and return it as a head that can grow."""
-    name, last = [
+    fitting = [
         (name, module)
         for name, module in backbone.named_modules()
         if isinstance(module, nn.Linear) and module.out_features == len(labels)
-    ][-1]
+    ]
+    if not fitting or len(set(labels)) < len(labels):
+        raise ConfigError(
+            f"the checkpoint names {len(labels)} labels ({len(set(labels))} different ones), and has "
+            f"{'a' if fitting else 'no'} classifier of that size",
+            where="model.name",
+            mend="give each label of id2label in its config.json a name of its own, as many as the classifier has rows",
+        )
+    name, last = fitting[-1]
     head = GrowingLinear(last.in_features, bias=last.bias is not None)
     head.grow(len(labels))
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 
 from streamlearn.batch import IntArray, pad
@@ -18,6 +19,14 @@ class Answer(NamedTuple):
     tokens: Sequence[IntArray]
     scores: Scores | None
     unknown_tokens: int
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Put answers together, in order; none make an empty answer."""
+    tokens = [row for answer in answers for row in answer.tokens]
+    parts = [answer.scores for answer in answers if answer.scores is not None]
+    scores = Scores(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
+    return Answer(tokens, scores, sum(answer.unknown_tokens for answer in answers))
 
 
 class Predictor(Protocol):

@@ -15,7 +15,9 @@ def stream(seed: int, purpose: str, step: int) -> np.random.Generator:
     seed and the purpose are its key, the step is the high word of its counter, so streams never overlap.
     """
     word = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little")
-    return np.random.Generator(np.random.Philox(key=[seed, word], counter=[0, 0, 0, step]))
+    return np.random.Generator(
+        np.random.Philox(key=np.array([seed, word], np.uint64), counter=np.array([0, 0, 0, step], np.uint64))
+    )
 
 
 def torch_seed(seed: int, purpose: str, step: int) -> int:

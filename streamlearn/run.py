@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -54,13 +55,14 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         log.warning("%s", line)
     with ExitStack() as stack:
         stack.enter_context(lock(Path(root.snapshots.path)))
+        stop = threading.Event()
+        stack.enter_context(signals(stop.set))
         broker = stack.enter_context(reach(settings))  # 2
         source, outlet = stack.enter_context(connected(settings, broker))
-        service = assemble(settings, source, outlet)  # 3
+        service = assemble(settings, source, outlet, stop=stop)  # 3
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port))
             log.info("metrics on %s/metrics", address)
-        stack.enter_context(signals(service.stop.set))
         log.info(
             "reading %s (%d partitions); predictions go to %s",
             root.kafka.topics.events,
@@ -78,7 +80,14 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         sys.stdout.write(json.dumps(summary) + "\n")
 
 
-def assemble(settings: Settings, source: Source, outlet: Outlet, *, clock: Callable[[], float] = time.time) -> Service:
+def assemble(
+    settings: Settings,
+    source: Source,
+    outlet: Outlet,
+    *,
+    clock: Callable[[], float] = time.time,
+    stop: threading.Event | None = None,
+) -> Service:
     """Make the service: model, task, memory, strategy, learner and predictor of the configuration."""
     root = settings.root
     stages = Stages()
@@ -110,6 +119,7 @@ def assemble(settings: Settings, source: Source, outlet: Outlet, *, clock: Calla
         learner=learner,
         stages=stages,
         clock=clock,
+        stop=stop,
     )
 
 
@@ -248,6 +258,8 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[tuple[Kafk
         topics = settings.root.kafka.topics
         outlet = KafkaOutlet(client, source, topics=(topics.predictions, topics.dead_letters))
         try:
+            # A restart before the first batch then begins at the same place, also with `start: latest`.
+            source.commit(source.positions())
             yield source, outlet
         finally:
             outlet.close()

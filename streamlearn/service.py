@@ -19,7 +19,7 @@ from streamlearn.errors import StreamlearnError
 from streamlearn.evaluation import Prequential
 from streamlearn.events import Event, EventDecoder, Place, Prediction, encode_predictions
 from streamlearn.learner import Learner, Update
-from streamlearn.predictor import Answer, Predictor
+from streamlearn.predictor import Answer, Predictor, joined
 from streamlearn.stages import Stages
 from streamlearn.totals import Totals
 from streamlearn.transport.base import Outlet, Source, canonical
@@ -63,7 +63,8 @@ class Service:
         predictor: the served weights.
         learner: learns; now it shares its weights with the predictor.
         stages: takes the time of each part.
-        clock: the time, in seconds since 1970. It is read once a turn; all that is learned sees only that `now`.
+        clock: the time, in seconds since 1970; all that is learned sees only the `now` of its turn.
+        stop: when set, `run` ends after the turn.
     """
 
     def __init__(
@@ -77,12 +78,13 @@ class Service:
         learner: Learner,
         stages: Stages,
         clock: Callable[[], float] = time.time,
+        stop: threading.Event | None = None,
     ) -> None:
         self.root, self.source, self.outlet, self.decoder = root, source, outlet, decoder
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
         self.prequential = Prequential(root.metrics.window)
-        self.stop = threading.Event()
+        self.stop = stop or threading.Event()
         self.ready = False
         self.turned_at = time.monotonic()
         self.started_at = time.monotonic()
@@ -99,7 +101,7 @@ class Service:
         try:
             self._run(limits, on_turn)
             if not self.stop.is_set():  # the end of the stream, not of the process: nothing will fill the last batch
-                on_turn(Turn(updates=self._learned(self.learner.flush())))
+                on_turn(Turn(updates=self.flush()))
         finally:
             self.ready = False
             gc.unfreeze()
@@ -151,7 +153,7 @@ class Service:
             self.outlet.begin()
             self.outlet.send(topics.predictions, messages)
             self.outlet.send(topics.dead_letters, refused)
-            self.outlet.commit(self.source.positions())
+            self._commit()
         self._count(events, predictions, dead_letters, seconds=self.stages.clock() - polled)
         self._warn(events, answer)
         with self.stages("evaluate"):  # 5
@@ -202,10 +204,11 @@ class Service:
             self._crashes = 0
             return events, answer, {}
         taken: list[Event] = []
+        answers: list[Answer] = []
         failures: dict[Place, Exception] = {}
         for event in events:
             try:
-                self.predictor.predict([event.text])
+                answers.append(self.predictor.predict([event.text]))
             except Exception as error:
                 failures[event.source] = error
                 self._crashes += 1
@@ -218,8 +221,7 @@ class Service:
             else:
                 self._crashes = 0
                 taken.append(event)
-        _, answer, _ = self._predict(taken)
-        return taken, answer, failures
+        return taken, joined(answers), failures
 
     def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
         step, champion = self.learner.step, self.champion_step
@@ -237,6 +239,14 @@ class Service:
             )
             for event, labels, values in zip(events, top, scores, strict=True)
         ]
+
+    def _commit(self) -> None:
+        try:
+            self.outlet.commit(self.source.positions())
+        except StreamlearnError:
+            self.totals.commits["failed"] += 1
+            raise
+        self.totals.commits["committed"] += 1
 
     def _compare(self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer) -> list[Sample]:
         """Test what was served on the labels that came with the events; return the labelled ones as samples."""
@@ -275,23 +285,28 @@ class Service:
             )
 
     def _learn(self, samples: Sequence[Sample], now: float) -> list[Update]:
-        if self.learner.stopped:
-            self.totals.labels["held_back"] += len(samples)
-            return []
-        updates = self.learner.add(samples)
+        updates: list[Update] = []
+        size = self.root.learner.batch_size
+        for start in range(0, len(samples), size):  # an update at a time, so that /healthz sees each of them
+            updates += self._learned(self.learner.add(samples[start : start + size]))
+        self.totals.labels["held_back"] += self.learner.give_up()
         if not self.learner.waiting:
             self._waiting_since = None
         elif updates or self._waiting_since is None:
             self._waiting_since = now
-        return [*self._learned(updates), *self._overdue(now)]
+        return [*updates, *self._overdue(now)]
+
+    def flush(self) -> list[Update]:
+        """Learn the partial batch that waits: the stream is at its end."""
+        self._waiting_since = None
+        return self._learned(self.learner.flush())
 
     def _overdue(self, now: float) -> list[Update]:
         """Learn a partial batch that has waited for `learner.max_wait_seconds`."""
         since = self._waiting_since
         if since is None or now - since < self.root.learner.max_wait_seconds:
             return []
-        self._waiting_since = None
-        return self._learned(self.learner.flush())
+        return self.flush()
 
     def _learned(self, updates: list[Update]) -> list[Update]:
         totals = self.totals
@@ -315,9 +330,9 @@ class Service:
     ) -> None:
         totals = self.totals
         totals.events += len(events) + len(dead)
-        totals.commits["committed"] += 1
         totals.predictions.update(prediction.label for prediction in predictions)
         totals.dead_letters.update(letter.reason for letter in dead)
         totals.latency.observe(seconds, len(events))
         if events:
-            totals.age.observe_all(np.maximum(self.clock() - np.array([event.time for event in events]), 0.0))
+            times = np.array([event.time for event in events])
+            totals.age.observe_all(np.maximum(self.clock() - times[times > 0], 0.0))  # a log may know no time

@@ -236,7 +236,9 @@ def _from_set(text: str) -> tuple[Where, Any]:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"{text!r} is not a setting", where="--set", mend="write it as --set learner.batch_size=32")
+        raise ConfigError(
+            f"{key!r} is not a setting with a value", where="--set", mend="write it as --set learner.batch_size=32"
+        )
     if parts[:2] == ["kafka", "client"] and len(parts) > 2:
         parts = ["kafka", "client", ".".join(parts[2:])]
     return tuple(parts), _scalar(value, f"--set {key}")

@@ -48,6 +48,7 @@ class Stages:
     ) -> None:
         self.bounds, self.clock = bounds, clock
         self.histograms: dict[str, Histogram] = {}
+        self._inner: dict[str, float] = {}  # seconds of stages within one that still runs
 
     @contextmanager
     def __call__(self, stage: str, *, within: str | None = None) -> Iterator[None]:
@@ -56,20 +57,18 @@ class Stages:
         try:
             yield
         finally:
-            self.add(stage, self.clock() - start, within=within)
+            seconds = self.clock() - start
+            if within is not None:
+                self._inner[within] = self._inner.get(within, 0.0) + seconds
+            self.add(stage, seconds - self._inner.pop(stage, 0.0))
 
-    def add(self, stage: str, seconds: float, *, within: str | None = None) -> None:
+    def add(self, stage: str, seconds: float) -> None:
         """Count seconds that were measured elsewhere."""
-        self._of(stage).observe(seconds)
-        if within is not None:
-            self._of(within).sum -= seconds
+        histogram = self.histograms.get(stage)
+        if histogram is None:
+            histogram = self.histograms[stage] = Histogram(self.bounds)
+        histogram.observe(seconds)
 
     def seconds(self) -> dict[str, float]:
         """Return the total of each stage."""
         return {stage: histogram.sum for stage, histogram in sorted(self.histograms.items())}
-
-    def _of(self, stage: str) -> Histogram:
-        histogram = self.histograms.get(stage)
-        if histogram is None:
-            histogram = self.histograms[stage] = Histogram(self.bounds)
-        return histogram

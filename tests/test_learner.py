@@ -157,8 +157,12 @@ def test_steps_per_batch_rehearse_anew_each_time(tiny):
 
 def test_stops_at_max_steps(tiny):
     own = learner(tiny, max_steps=2)
-    own.add(samples(own.model, 32))
+    own.add(samples(own.model, 100))
+    own.flush()
     assert own.stopped
+    assert own.step == 2
+    assert own.give_up() == 68
+    assert not own.waiting
 
 
 def test_a_closed_set_has_its_rows_from_the_start(tiny):

@@ -80,10 +80,6 @@ class Task(Protocol):
         """Turn the model's output (n, classes) into probabilities."""
         ...
 
-    def error(self, predicted: str | None, label: str) -> float:
-        """Return 0 for a right prediction, 1 for a wrong one."""
-        ...
-
     def known_from(self, labels: Sequence[str]) -> None:
         """Take over the labels that a fine-tuned checkpoint knows, before anything is learned."""
         ...

@@ -58,7 +58,3 @@ class SequenceClassification:
         probabilities = output.softmax(dim=-1)
         values, indices = probabilities.topk(min(top_k, output.shape[1]), dim=-1)
         return Scores(probabilities.cpu().numpy(), indices.cpu().numpy(), values.cpu().numpy())
-
-    def error(self, predicted: str | None, label: str) -> float:
-        """Return 0 for the right label, 1 for another or none."""
-        return float(predicted != label)

@@ -204,14 +204,14 @@ def lost(tp: TopicPartition, offset: int, low: int, high: int) -> StreamlearnErr
             f"so {low - offset} offsets are gone that were never read",
             where=str(tp),
             mend="raise the topic's `retention.ms` and `retention.bytes`; "
-            "to go on with what is left, set `recovery.accept_loss: true`",
+            "to go on with what is left, set `kafka.group_id` to a new name, and `kafka.start`",
         )
     return StreamlearnError(
         f"the next record to read, offset {offset}, is past the log's end at {high}: "
         "the topic was made anew, or its broker lost records",
         where=str(tp),
         mend="give the learner a new `name` where the topic was made anew on purpose; "
-        "to go on with what is there, set `recovery.accept_loss: true`",
+        "to go on with what is there, set `kafka.group_id` to a new name, and `kafka.start`",
     )
 
 
