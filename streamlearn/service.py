@@ -289,7 +289,8 @@ class Service:
         size = self.root.learner.batch_size
         for start in range(0, len(samples), size):  # an update at a time, so that /healthz sees each of them
             updates += self._learned(self.learner.add(samples[start : start + size]))
-        self.totals.labels["held_back"] += self.learner.give_up()
+        if given_up := self.learner.give_up():
+            self.totals.labels["held_back"] += given_up
         if not self.learner.waiting:
             self._waiting_since = None
         elif updates or self._waiting_since is None:
