@@ -57,10 +57,10 @@ def run(
     run_service(config, sets or [], Limits(max_events, until_idle), json_output=json_output)
 
 
-@app.command(epilog="Example: streamlearn demo --events 1000")
+@app.command(epilog="Example: streamlearn demo --events 2000")
 def demo(
     scenario: Annotated[str, typer.Option(metavar="NAME", help="The story that is told.")] = "support",
-    events: Annotated[int, typer.Option(metavar="N", min=200, help="Length of the stream.")] = 4000,
+    events: Annotated[int, typer.Option(metavar="N", min=200, help="Length of the stream.")] = 1200,
     headless: Annotated[bool, typer.Option("--headless", help="Lines instead of a live view.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Go on after the stream, for events that you produce.")] = False,
     json_output: Json = False,
