@@ -75,8 +75,9 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
                     _take(service, name, start + len(chunk), board, refresh)
                 if main.stop.is_set():
                     break
-            for service in services.values():
-                service.flush()
+            else:  # the end of the stream: nothing will fill the last batches
+                for service in services.values():
+                    service.flush()
             while keep and not main.stop.is_set():
                 board.add(LEARNING, main.turn())
                 refresh()

@@ -4,7 +4,8 @@
     ├── ConfigError              exit 2: the call or the configuration is wrong
     ├── FencedError              exit 3: another learner took over; do not restart
     └── TemporaryError           exit 75: the surroundings failed; restart me
-        └── BrokerError          the Kafka broker does not answer or refuses for now
+        ├── BrokerError          the Kafka broker does not answer or refuses for now
+        └── TransactionAbortedError  nothing of the transaction counts; the batch can be taken again
 
 A bad event is never an exception: it becomes a dead letter (`events.DeadLetter`). `assert` guards invariants of our
 own code. Whatever else escapes is a bug, and the command line says so.
@@ -53,3 +54,7 @@ class TemporaryError(StreamlearnError):
 
 class BrokerError(TemporaryError):
     """The Kafka broker does not answer, or refuses for now."""
+
+
+class TransactionAbortedError(TemporaryError):
+    """The log refused the transaction, and it was aborted: nothing of it counts, and the batch can be taken again."""

@@ -11,14 +11,10 @@ from datetime import datetime
 from itertools import chain
 from typing import Literal, NamedTuple, Protocol
 
-from streamlearn.errors import StreamlearnError, TemporaryError
+from streamlearn.errors import StreamlearnError
 
 Headers = Sequence[tuple[str, bytes | None]]
 Start = Literal["earliest", "latest"] | datetime
-
-
-class TransactionAbortedError(TemporaryError):
-    """The log refused the transaction, and it was aborted: nothing of it counts, and the batch can be taken again."""
 
 
 class TopicPartition(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any, NoReturn, Protocol
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from streamlearn.errors import BrokerError, StreamlearnError
-from streamlearn.transport.base import Message, TopicPartition, TransactionAbortedError
+from streamlearn.errors import BrokerError, StreamlearnError, TransactionAbortedError
+from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, translate
 
