@@ -114,7 +114,7 @@ def fresh_name() -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def new_topic(kafka: str, fresh_name: Callable[[str], str]) -> Callable[..., str]:
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
 
     def make(stem: str, partitions: int = 1, **config: str) -> str:
         """Make a topic, and return its name; `config` has the topic's settings with _ for the dots."""

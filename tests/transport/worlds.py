@@ -73,8 +73,11 @@ class KafkaWorld:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.admin, self.client = Admin(KafkaSettings(address)), AdminClient({"bootstrap.servers": address})
-        self.producer = ck.Producer({"bootstrap.servers": address, "linger.ms": 0})
+        self.admin, self.client = (
+            Admin(KafkaSettings(address)),
+            AdminClient({"bootstrap.servers": address, "log_level": 0}),
+        )
+        self.producer = ck.Producer({"bootstrap.servers": address, "linger.ms": 0, "log_level": 0})
         self.open: list[Callable[[], None]] = []
 
     def topic(self, partitions: int = 1) -> str:
@@ -106,7 +109,7 @@ class KafkaWorld:
         while self.admin.partitions_of(topic) < partitions:
             time.sleep(0.05)
         # The world's producer would refuse a partition that it has not heard of for minutes.
-        self.producer = ck.Producer({"bootstrap.servers": self.address, "linger.ms": 0})
+        self.producer = ck.Producer({"bootstrap.servers": self.address, "linger.ms": 0, "log_level": 0})
 
     def truncate(self, tp: TopicPartition, before: int) -> None:
         asked = ck.TopicPartition(tp.topic, tp.partition, before)
