@@ -105,9 +105,12 @@ def tail(
     _log(logging.WARNING)
     from streamlearn.tail import tail as tail_topic
 
-    tail_topic(
-        topic, bootstrap_servers, from_beginning=from_beginning, max_messages=max_messages, json_output=json_output
-    )
+    try:
+        tail_topic(
+            topic, bootstrap_servers, from_beginning=from_beginning, max_messages=max_messages, json_output=json_output
+        )
+    except BrokenPipeError:  # `streamlearn tail ... | head` has what it wanted; typer would call it a failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @config_app.command("show", epilog="Example: streamlearn config show support.yaml")
@@ -170,9 +173,6 @@ def main() -> NoReturn:
     except StreamlearnError as error:
         _say(f"error: {error}")
         code = error.exit_code
-    except BrokenPipeError:  # `streamlearn tail ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception:  # noqa: BLE001 - the last resort: a bug is reported, not thrown at the user
         handle, path = tempfile.mkstemp(prefix="streamlearn-", suffix=".log", text=True)
         with os.fdopen(handle, "w") as file:

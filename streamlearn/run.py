@@ -201,14 +201,22 @@ def lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def signals(stop: Callable[[], Any]) -> Iterator[None]:
-    """Call `stop` on SIGTERM and SIGINT; a second signal does what it would have done."""
+    """Call `stop` on SIGTERM and SIGINT; a second SIGINT does not wait for the batch.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came after a signal before it.
+    """
+    stopping = False
     old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def handle(number: int, _: object) -> None:
-        log.info("%s: finishing the batch", signal.Signals(number).name)
-        stop()
-        for each, handler in old.items():
-            signal.signal(each, handler)
+        nonlocal stopping
+        if stopping and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if not stopping:
+            stopping = True
+            log.info("%s: finishing the batch", signal.Signals(number).name)
+            stop()
 
     for number in old:
         signal.signal(number, handle)

@@ -230,8 +230,8 @@ def missing(topic: str, known: Collection[str], settings: KafkaSettings) -> Conf
     return ConfigError(
         f"the topic '{topic}' does not exist, or this user may not see it",
         where=settings.bootstrap_servers,
-        mend=f"{hint} it: `kafka-topics.sh --bootstrap-server {settings.bootstrap_servers} --create --topic {topic}`; "
-        "or let this user Describe it",
+        mend=f"{hint} it: `streamlearn doctor CONFIG --fix`, or `kafka-topics.sh --bootstrap-server "
+        f"{settings.bootstrap_servers} --create --topic {topic}`; or let this user Describe it",
     )
 
 

@@ -8,6 +8,7 @@ Two runs of one name never run side by side. Prometheus and its tools read /metr
 import json
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -20,6 +21,7 @@ from tests.kafka.helpers import (
     PATIENCE,
     RECORD_BYTES,
     Process,
+    call,
     configuration,
     lines,
     predictions,
@@ -263,3 +265,26 @@ def ask(server, query):
     except OSError:  # not up yet
         return []
     return json.loads(body)["data"]["result"]
+
+
+def test_a_misspelt_topic_is_refused_by_produce(tmp_path, kafka, new_topic):
+    topic = new_topic("tickets")
+    file = tmp_path / "one.jsonl"
+    file.write_text('{"id": "1", "text": "w1"}\n')
+    done = call("produce", file, "--topic", topic.replace("tickets", "tikets"), "--bootstrap-servers", kafka)
+    assert done.returncode == 2
+    assert f"did you mean '{topic}'" in done.stderr
+    keyless = call("produce", file, "--topic", topic, "--bootstrap-servers", kafka, "--key", "idd")
+    assert keyless.returncode == 0
+    assert "1 of them have no field 'idd'" in keyless.stderr
+
+
+def test_a_reader_that_has_enough_is_no_failure(kafka, new_topic, tmp_path):
+    topic = new_topic("many")
+    produce(tmp_path, kafka, topic, [b'{"id": "%d"}' % i for i in range(5_000)])
+    pipeline = f"{sys.executable} -m streamlearn tail {topic} --from-beginning --json --bootstrap-servers {kafka}"
+    shell = ["bash", "-o", "pipefail", "-c", f"{pipeline} | head -1"]
+    done = subprocess.run(shell, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert not done.stderr

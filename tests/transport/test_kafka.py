@@ -79,7 +79,7 @@ def test_a_property_that_is_unknown_is_told():
 
 
 def test_secrets_are_never_shown(caplog):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="streamlearn")
     secrets = {"sasl.password": "s3cr3t", "ssl.key.password": "s3cr3t2", "sasl.jaas.config": "s3cr3t3"}
     settings = KafkaSettings(NOBODY, client=secrets, connect_timeout=0.1)
     text = repr(settings) + settings.hide("s3cr3t, s3cr3t2, s3cr3t3")
@@ -322,7 +322,7 @@ def test_a_topic_that_is_not_there_is_told(settings):
 
 
 def test_a_broker_that_goes_away_is_told_once(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="streamlearn")
     watch = Watch(KafkaSettings(NOBODY), "reading")
     watch.answered()
     for _ in range(100):
@@ -390,7 +390,7 @@ def test_every_error_says_where_and_how_to_mend_it(code, kind, mend):
 @pytest.mark.slow
 @pytest.mark.parametrize("outage", ["stop", "kill"])
 def test_reading_goes_on_when_the_broker_is_back(own_broker, caplog, outage):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="streamlearn")
     settings = KafkaSettings(own_broker.address)
     Admin(settings).ensure(["events"], 2)
     outlet = KafkaOutlet(settings, commit_timeout=2)
