@@ -16,6 +16,8 @@ import urllib.request
 
 import pytest
 
+from streamlearn.transport.kafka_admin import Admin
+from streamlearn.transport.kafka_client import KafkaSettings
 from tests.kafka.helpers import (
     BAD,
     PATIENCE,
@@ -177,6 +179,7 @@ def test_a_second_run_of_the_same_name_is_refused(tmp_path, config):
 def test_a_broker_that_dies_costs_no_event(tmp_path, own_broker, fresh_name, tiny):
     """What a crash of the broker interrupts may be done twice. An exit with 75 is answered with a restart."""
     name, address = fresh_name("run"), own_broker.address
+    Admin(KafkaSettings(address)).ensure(["events"], 1)
     config = configuration(tmp_path, name=name, address=address, events="events", model=tiny, serving=SMALL)
     produce(tmp_path, address, "events", lines(range(3000)))
     with Process(tmp_path, "run", config, "--until-idle", "5") as run:
