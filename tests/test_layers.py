@@ -16,7 +16,7 @@ LAYERS = [
     "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events batch",
     "totals model tasks tasks.* memory memory.* strategies strategies.* evaluation journal",
     "transport.* schemas learner predictor",
-    "config settings",
+    "config settings logs",
     "service exporter web",
     "run demo doctor produce tail scenarios docs cli __main__",
 ]
