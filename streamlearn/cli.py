@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show, check and describe a configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+dashboards_app = typer.Typer(help="Grafana dashboards and Prometheus rules.", no_args_is_help=True)
+app.add_typer(dashboards_app, name="dashboards")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file.", show_default=False)]
 Sets = Annotated[
@@ -145,6 +147,17 @@ def config_schema(
 
     del config
     typer.echo(json.dumps(schema(), indent=2))
+
+
+@dashboards_app.command("export", epilog="Example: streamlearn dashboards export monitoring")
+def dashboards_export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if missing.", show_default=False)],
+) -> None:
+    """Write the dashboards as JSON and the rules as YAML, for a Grafana and a Prometheus of your own."""
+    from streamlearn.dashboards import export
+
+    for path in export(folder):
+        typer.echo(path)
 
 
 @app.command(epilog="Example: streamlearn doctor support.yaml --fix")

@@ -14,11 +14,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [
     "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events batch",
-    "totals model tasks tasks.* memory memory.* strategies strategies.* evaluation journal",
+    "totals model tasks tasks.* memory memory.* strategies strategies.* evaluation probes probe_store cohort continual journal",
     "transport.* schemas learner predictor",
     "config settings logs",
-    "service exporter web",
-    "run demo doctor produce tail scenarios docs cli __main__",
+    "service exporter state web",
+    "run demo doctor produce tail scenarios generate docs dashboards dashboards.* cli __main__",
 ]
 
 
