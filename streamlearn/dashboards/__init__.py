@@ -35,10 +35,10 @@ def export(folder: Path) -> list[Path]:
     """
     written = []
     for name in EXPORTED:
-        path = folder / name
+        path, content = folder / name, carried(name).read_bytes()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(carried(name).read_bytes())
+            path.write_bytes(content)
         except OSError as error:
             raise ConfigError(
                 f"cannot be written: {error.strerror}", where=str(path), mend="name a folder that this user may write"

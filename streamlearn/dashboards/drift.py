@@ -60,7 +60,7 @@ def _glance() -> Sequence[Panel]:
             decimals=2,
         ),
         gauges(
-            "Statistic as share of its threshold",
+            "How near a call, by signal",
             "percentunit",
             (f"sort_desc({NEARNESS})", "{{signal}} ({{detector}})"),
             shows="How near each signal is to a call, now.",
@@ -110,7 +110,7 @@ def _when() -> Sequence[Panel]:
             bounds=(0, 1),
         ),
         lines(
-            "Unknown tokens",
+            "Unknown tokens over time",
             "percentunit",
             [(metric("unknown_token_ratio"), "unknown")],
             shows="Share of all tokens so far that the tokenizer does not know. It is a mean since the start, and so "

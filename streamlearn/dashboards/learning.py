@@ -171,7 +171,7 @@ def _kept() -> Sequence[Panel]:
             steps=((None, GREEN), (0.05, YELLOW)),
         ),
         lines(
-            "Calibration error",
+            "Calibration error over time",
             "percentunit",
             [(metric("calibration_error"), "calibration error")],
             shows="Expected calibration error of the last labelled predictions over time.",
@@ -244,7 +244,7 @@ def _learned() -> Sequence[Panel]:
             [(f"sum({metric('memory_samples')}) / sum({metric('memory_capacity_samples')})", "filled")],
             shows="Samples in the replay memory, as a share of what it holds at most. Full is normal: then each new "
             "sample replaces one.",
-            wrong="full while classes still come: raise `memory.capacity`; see *Replay memory* on the dashboard "
+            wrong="full while classes still come: raise `memory.capacity`; see *Memory of samples* on the dashboard "
             "*Operations* for what it costs.",
             width=6,
             bounds=(0, 1),
@@ -268,7 +268,7 @@ def _learned() -> Sequence[Panel]:
             width=6,
         ),
         lines(
-            "Known classes",
+            "When classes came",
             "short",
             [(metric("known_labels"), "classes")],
             shows="When new classes came. Accuracy may dip at each step up, and should come back within some hundred "

@@ -205,7 +205,7 @@ def _wrong() -> Sequence[Panel]:
             width=6,
         ),
         lines(
-            "Stalled partitions",
+            "Stalled partitions over time",
             "short",
             [(metric("stalled_partitions"), "stalled")],
             shows="Partitions that have records and give none.",
