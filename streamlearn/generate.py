@@ -4,6 +4,7 @@ Example: python -m streamlearn.generate --rate 10 | streamlearn produce - --topi
 """
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -13,11 +14,15 @@ from itertools import count, islice
 
 from streamlearn.scenarios import SCENARIOS, Scenario
 
+SHORT = 90  # characters; about half of the messages have fewer
+
 
 def lines(
     scenario: Scenario, length: int, seed: int, *, interval: timedelta, now: Callable[[], datetime]
 ) -> Iterator[bytes]:
     """Yield a scenario's records, bad ones among them, one story after the other, without end.
+
+    A good one has a slice, `length`: short messages and long ones.
 
     Args:
         scenario: whose story it is.
@@ -28,15 +33,21 @@ def lines(
     """
     for story in count(seed):
         for event in scenario.events(length, story, start=now(), interval=interval):
-            yield event.value + b"\n"
+            yield (event.value if event.bad else _sliced(event.value)) + b"\n"
+
+
+def _sliced(value: bytes) -> bytes:
+    payload = json.loads(value)
+    length = "short" if len(payload["text"]) < SHORT else "long"
+    return json.dumps({**payload, "slices": {"length": length}}, ensure_ascii=False).encode()
 
 
 def main() -> None:
     """Write lines to standard output until they are enough, or nobody reads them any more."""
     parser = argparse.ArgumentParser(prog="python -m streamlearn.generate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scenario", choices=list(SCENARIOS), default="support", help="the story that is told")
-    parser.add_argument("--rate", type=float, default=10.0, help="events a second (10)")
-    parser.add_argument("--length", type=int, default=6000, help="events of one story, before the next begins (6000)")
+    parser.add_argument("--rate", type=float, default=5.0, help="events a second (5)")
+    parser.add_argument("--length", type=int, default=3000, help="events of one story, before the next begins (3000)")
     parser.add_argument("--events", type=int, help="end after so many; else never")
     parser.add_argument("--seed", type=int, help="of the first story; the time in seconds if not given")
     given = parser.parse_args()
