@@ -23,6 +23,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamlearn import __version__
@@ -131,26 +132,26 @@ class Recent:
     """The latest predictions with text and label, for owners who want to see them on the page."""
 
     def __init__(self, size: int = RECENT) -> None:
-        self._rows: deque[dict[str, Any]] = deque(maxlen=size)
+        self.size = size
+        self._rows: deque[tuple[Event, Prediction, float]] = deque(maxlen=size)
 
     def add(self, events: Sequence[Event], predictions: Sequence[Prediction], now: float) -> None:
-        """Take in the last rows of a turn; long texts are cut."""
-        last = min(len(events), self._rows.maxlen or 0)
-        for event, prediction in zip(events[len(events) - last :], predictions[len(events) - last :], strict=True):
-            self._rows.append(
-                {
-                    "time": now,
-                    "text": event.text if len(event.text) <= TEXT else event.text[:TEXT] + "…",
-                    "label": event.label,
-                    "predicted": prediction.label,
-                    "score": prediction.score,
-                    "outcome": _outcome(event.label, prediction.label),
-                }
-            )
+        """Take in the last rows of a turn."""
+        self._rows.extend(zip(events[-self.size :], predictions[-self.size :], repeat(now)))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the rows, the latest last."""
-        return list(self._rows.copy())
+        """Return the rows, the latest last; long texts are cut."""
+        return [
+            {
+                "time": now,
+                "text": event.text if len(event.text) <= TEXT else event.text[:TEXT] + "…",
+                "label": event.label,
+                "predicted": prediction.label,
+                "score": prediction.score,
+                "outcome": _outcome(event.label, prediction.label),
+            }
+            for event, prediction, now in self._rows.copy()
+        ]
 
 
 class Dashboard:
