@@ -1,16 +1,18 @@
 """The command line. A command imports what it needs when it runs: `produce` and `tail` start without torch."""
 
-import logging
 import os
 import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from streamlearn.errors import StreamlearnError
+
+if TYPE_CHECKING:
+    from streamlearn.logs import Level
 
 # A wrong call: the ClickException of typer's own click, or of the package click that older versions stand on.
 CALL_ERROR: Any = typer.BadParameter.__mro__[2]
@@ -68,7 +70,7 @@ def demo(
     json_output: Json = False,
 ) -> None:
     """See it work: a broker inside this process, a generated stream with new classes and drift, and a live view."""
-    _log(logging.WARNING)
+    _log("warning")
     from streamlearn.demo import run as run_demo
 
     run_demo(scenario, events, headless=headless, keep=keep, json_output=json_output)
@@ -87,7 +89,7 @@ def produce(
     ] = None,
 ) -> None:
     """Write a file's lines to a topic, one record a line. Lines go as they are: the learner judges them."""
-    _log(logging.WARNING)
+    _log("warning")
     from streamlearn.produce import produce as produce_file
 
     produce_file(file, topic, bootstrap_servers, rate=rate, key=key)
@@ -104,7 +106,7 @@ def tail(
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Read a topic as it grows: committed records only."""
-    _log(logging.WARNING)
+    _log("warning")
     from streamlearn.tail import tail as tail_topic
 
     try:
@@ -167,7 +169,7 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Create the topics that are missing.")] = False,
 ) -> None:
     """Check broker, topics, model, folder and port: a line each, with the mend. Exits 1 if one is not in order."""
-    _log(logging.ERROR)
+    _log("error")
     from streamlearn.doctor import examine
 
     raise typer.Exit(examine(config, sets or [], fix=fix))
@@ -200,12 +202,8 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _log(level: int = logging.INFO) -> None:
+def _log(level: "Level" = "info") -> None:
     """Log to standard error, ours from `level` on, other libraries' warnings."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=max(level, logging.WARNING),
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    logging.getLogger("streamlearn").setLevel(level)
+    from streamlearn.logs import setup
+
+    setup(level=level)

@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.events import Fields
 from streamlearn.learner import LearnerConfig
+from streamlearn.logs import LogsConfig
 from streamlearn.memory import MemoryConfig, policies
 from streamlearn.model import ModelConfig
+from streamlearn.probes import ProbesConfig
 from streamlearn.registry import ComponentSpec, Config, Registry
 from streamlearn.strategies import strategies
 from streamlearn.tasks import tasks
@@ -24,6 +27,7 @@ COMPONENTS: Mapping[tuple[str, ...], Registry[Any]] = {
     ("task",): tasks,
     ("strategy",): strategies,
     ("memory", "policy"): policies,
+    **{("drift", signal): detectors for signal in SIGNALS},
 }
 
 # What may stand in place of any value.
@@ -91,6 +95,40 @@ class MetricsConfig(Config):
     )
 
 
+class DriftConfig(Config):
+    """Which detector watches which signal; `null` leaves one unwatched."""
+
+    enabled: bool = Field(True, description="Watch anything at all.")
+    error: ComponentSpec | None = Field(
+        ComponentSpec(name="adwin"), description="Whether what was served was wrong (0 or 1), for each labelled event."
+    )
+    loss: ComponentSpec | None = Field(
+        ComponentSpec(name="page-hinkley"), description="Negative log-probability of each label (nats)."
+    )
+    embedding: ComponentSpec | None = Field(
+        ComponentSpec(name="mmd"), description="Mean word embedding of each text; needs no labels, as those below."
+    )
+    confidence: ComponentSpec | None = Field(ComponentSpec(name="ks"), description="Score of the served prediction.")
+    label: ComponentSpec | None = Field(ComponentSpec(name="js"), description="The predicted label.")
+    unknown_tokens: ComponentSpec | None = Field(
+        ComponentSpec(name="ks"), description="Share of a text's tokens that the tokenizer does not know."
+    )
+    novelty: ComponentSpec | None = Field(
+        ComponentSpec(name="ks"), description="Cosine distance of a text from the nearest class."
+    )
+
+    def watched(self) -> dict[str, ComponentSpec]:
+        """Return the detector of each signal that is watched."""
+        found: dict[str, ComponentSpec | None] = {signal: getattr(self, signal) for signal in SIGNALS}
+        return {signal: spec for signal, spec in found.items() if spec is not None}
+
+
+class WebConfig(Config):
+    """The status page."""
+
+    show_payloads: bool = Field(False, description="Show the latest texts with predictions and labels on it.")
+
+
 class SnapshotsConfig(Config):
     """Where streamlearn keeps its state."""
 
@@ -131,9 +169,13 @@ class Root(Config):
     )
     memory: MemoryConfig = MemoryConfig()
     learner: LearnerConfig = LearnerConfig()
+    probes: ProbesConfig = ProbesConfig()
+    drift: DriftConfig = DriftConfig()
     serving: ServingConfig = ServingConfig()
     snapshots: SnapshotsConfig
     metrics: MetricsConfig = MetricsConfig()
+    web: WebConfig = WebConfig()
+    logs: LogsConfig = LogsConfig()
     limits: LimitsConfig = LimitsConfig()
     seed: int = Field(0, ge=0, lt=2**63, description="Of every random stream.")
 
@@ -176,6 +218,8 @@ def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
         ValidationError: one of its settings is wrong; its `loc` begins with the component's place.
     """
     try:
+        if path[0] == "drift":
+            fits(path[1], spec)
         return COMPONENTS[path].config(spec)
     except ValidationError as error:
         lines: list[Any] = [
@@ -211,8 +255,12 @@ def schema() -> dict[str, Any]:
             own["properties"] = {"name": {"const": name}, **own["properties"]}
             own["required"] = ["name", *own.get("required", [])]
             choices.append(own)
-        section = whole if len(path) == 1 else definitions["MemoryConfig"]
+        section = whole
+        for key in path[:-1]:
+            section = definitions[section["properties"][key]["$ref"].rpartition("/")[2]]
         old = section["properties"][path[-1]]
+        if {"type": "null"} in old.get("anyOf", ()):
+            choices.append({"type": "null"})
         kept = {key: old[key] for key in ("description",) if key in old}
         default = old.get("default")
         section["properties"][path[-1]] = {"anyOf": choices, **kept, **({"default": default} if default else {})}

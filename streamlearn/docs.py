@@ -57,9 +57,13 @@ def files() -> dict[str, bytes]:
 def configuration() -> str:
     """Return the page of settings: a table for each section and for each component."""
     parts = ["# Configuration", HEADER, CONFIGURATION, *_section(Root, ())]
+    places: dict[str, list[tuple[str, ...]]] = {}
     for path, registry in COMPONENTS.items():
-        for name in registry:
-            parts += _component(".".join(path), name, registry.cls(name))
+        places.setdefault(registry.family, []).append(path)
+    for paths in places.values():
+        place = ".".join(paths[0]) if len(paths) == 1 else ".".join((*paths[0][:-1], "*"))
+        for name in COMPONENTS[paths[0]]:
+            parts += _component(place, name, COMPONENTS[paths[0]].cls(name))
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,5 +1,6 @@
 """`streamlearn doctor`: one line for each thing that a run needs, with the mend where it is not in order."""
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.model import load as load_model
 from streamlearn.run import client_settings, lock
 from streamlearn.settings import Settings, ignored
@@ -76,8 +77,12 @@ def _model(settings: Settings) -> str:
 
 
 def _folder(settings: Settings) -> str:
-    with lock(Path(settings.root.snapshots.path)):
-        return f"{settings.root.snapshots.path} can be written"
+    path = settings.root.snapshots.path
+    try:
+        with lock(Path(path)):
+            return f"{path} can be written"
+    except RunningError as error:
+        return f"{path} is in use: {error.what}"
 
 
 def _port(settings: Settings) -> str:
@@ -88,7 +93,17 @@ def _port(settings: Settings) -> str:
         with socket.create_server((metrics.host, metrics.port)):
             return f"http://{metrics.host}:{metrics.port}/metrics"
     except OSError as error:
+        if error.errno == errno.EADDRINUSE and _running(settings):
+            return f"http://{metrics.host}:{metrics.port}/metrics is in use by the run that is on"
         raise ConfigError(
             f"cannot listen on {metrics.host}:{metrics.port}: {os.strerror(error.errno or 0)}",
             mend="set metrics.port to a free port",
         ) from error
+
+
+def _running(settings: Settings) -> bool:
+    try:
+        with lock(Path(settings.root.snapshots.path)):
+            return False
+    except RunningError:
+        return True

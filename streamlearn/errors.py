@@ -2,6 +2,7 @@
 
     StreamlearnError             exit 1: the work failed
     ├── ConfigError              exit 2: the call or the configuration is wrong
+    │   └── RunningError         another run of the same name is on
     ├── FencedError              exit 3: another learner took over; do not restart
     └── TemporaryError           exit 75: the surroundings failed; restart me
         ├── BrokerError          the Kafka broker does not answer or refuses for now
@@ -38,6 +39,10 @@ class ConfigError(StreamlearnError):
     """The call or the configuration is wrong: nothing was started."""
 
     exit_code: ClassVar[int] = 2
+
+
+class RunningError(ConfigError):
+    """Another run holds the state folder."""
 
 
 class FencedError(StreamlearnError):

@@ -2,43 +2,84 @@
 
 import math
 from collections import Counter, deque
-from typing import Any
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
 
 CERTAINLY_WRONG = 1e-6  # the probability that the loss takes for a label that the model did not know or excluded
+BINS = 15  # of confidence, for the expected calibration error
+OTHER = "other"  # the value that slices past the bound are counted under
+ONE = 1 << 40  # confidences are summed as integers of this unit: what leaves the window takes away what it brought
+
+Pair = tuple[str, str]
+
+
+class Scored(NamedTuple):
+    """One labelled event of the window; `confidence` is nan where none was served."""
+
+    predicted: str | None
+    label: str
+    loss: float
+    confidence: float
+    slices: tuple[Pair, ...]
 
 
 class Prequential:
-    """Accuracy, loss and Cohen's kappa over the last labelled events, and accuracy since the start.
+    """Accuracy, loss, Cohen's kappa, calibration and accuracy by slice over the last labelled events.
 
     "Interleaved test-then-train" over a sliding window: Gama, Sebastiao and Rodrigues, "On evaluating stream learning
     algorithms", Machine Learning 90, 2013. Kappa as Cohen, 1960: agreement beyond what the two label distributions
-    give by chance.
+    give by chance. `update` takes constant time. One thread updates; others may read meanwhile, and see figures that
+    are at most one event apart from each other.
 
     Args:
         window: how many labelled events the window holds.
+        max_slices: how many pairs of slice and value have figures of their own. They are kept once met, so that their
+            number is bounded over the whole life. Later pairs count as (slice, "other"), or as ("other", "other")
+            where the slice has no pair of its own either.
     """
 
-    def __init__(self, window: int) -> None:
-        self.window: deque[tuple[str | None, str, float]] = deque(maxlen=window)
-        self.count = 0
-        self.correct = 0
-        self._correct = 0
-        self._predicted: Counter[str | None] = Counter()
-        self._true: Counter[str] = Counter()
+    def __init__(self, window: int, *, max_slices: int = 100) -> None:
+        self.window: deque[Scored] = deque(maxlen=window)
+        self.max_slices = max_slices
+        self._clear()
 
-    def update(self, predicted: str | None, label: str, probability: float) -> None:
-        """Take in one labelled event: what was served (None where it abstained) and the label's probability then."""
+    def update(
+        self,
+        predicted: str | None,
+        label: str,
+        probability: float,
+        *,
+        confidence: float | None = None,
+        slices: Mapping[str, str] | None = None,
+    ) -> float:
+        """Take in one labelled event.
+
+        Args:
+            predicted: what was served; None where it abstained.
+            label: what is true.
+            probability: what the model gave the label then.
+            confidence: what the model gave the label that was served; None or nan leaves the event out of
+                `calibration_error`.
+            slices: the slices that the event is in, by name.
+
+        Returns:
+            The event's loss: the label's negative log-probability (nats), at most -log(1e-6).
+        """
+        loss = -math.log(max(probability, CERTAINLY_WRONG))
+        pairs = tuple(dict.fromkeys(map(self._pair, slices.items()))) if slices else ()
+        entry = Scored(predicted, label, loss, math.nan if confidence is None else confidence, pairs)
         if len(self.window) == self.window.maxlen:
-            old, old_label, _ = self.window[0]
-            self._correct -= old == old_label
-            _decrement(self._predicted, old)
-            _decrement(self._true, old_label)
-        self.window.append((predicted, label, -math.log(max(probability, CERTAINLY_WRONG))))
+            self._count(self.window[0], -1)
+        self.window.append(entry)
+        self._count(entry, 1)
         self.count += 1
         self.correct += predicted == label
-        self._correct += predicted == label
-        self._predicted[predicted] += 1
-        self._true[label] += 1
+        return loss
 
     @property
     def accuracy(self) -> float:
@@ -53,7 +94,7 @@ class Prequential:
     @property
     def loss(self) -> float:
         """Mean negative log-probability (nats) of the labels in the window; at most -log(1e-6) an event."""
-        losses = [entry[2] for entry in list(self.window)]
+        losses = [entry.loss for entry in list(self.window)]
         return math.fsum(losses) / len(losses) if losses else math.nan
 
     @property
@@ -66,8 +107,111 @@ class Prequential:
         chance = sum(count * predicted.get(label, 0) for label, count in dict(self._true).items()) / n**2
         return (self.accuracy - chance) / (1 - chance) if chance < 1 else math.nan
 
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over the window, as `expected_calibration_error`; nan without a confidence."""
+        n = self._confident
+        return sum(map(abs, self._gaps.copy())) / (n * ONE) if n else math.nan
 
-def _decrement(counter: Counter[Any], key: str | None) -> None:
-    counter[key] -= 1
+    def slice_accuracy(self) -> dict[Pair, float]:
+        """Return the share of right predictions for each (slice, value) that the window holds events of."""
+        return {pair: right / n for pair, (right, n) in self._slices.copy().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is known, as tensors and JSON values."""
+        names = sorted({name for entry in self.window for name in (entry.predicted, entry.label) if name is not None})
+        number: dict[str | None, int] = {None: -1, **{name: n for n, name in enumerate(names)}}
+        pairs = list(dict.fromkeys(chain(self._pairs, *(entry.slices for entry in self.window))))
+        place = {pair: n for n, pair in enumerate(pairs)}
+        return {
+            "count": self.count,
+            "correct": self.correct,
+            "own_pairs": len(self._pairs),
+            "pairs": [list(pair) for pair in pairs],
+            "names": names,
+            "predicted": torch.tensor([number[entry.predicted] for entry in self.window], dtype=torch.int32),
+            "labels": torch.tensor([number[entry.label] for entry in self.window], dtype=torch.int32),
+            "losses": torch.tensor([entry.loss for entry in self.window], dtype=torch.float64),
+            "confidences": torch.tensor([entry.confidence for entry in self.window], dtype=torch.float64),
+            "slices": torch.tensor([place[pair] for entry in self.window for pair in entry.slices], dtype=torch.int32),
+            "slice_counts": torch.tensor([len(entry.slices) for entry in self.window], dtype=torch.int32),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; where this window is shorter than the state's, its last events stay."""
+        self._clear()
+        self.count, self.correct = int(state["count"]), int(state["correct"])
+        names = [*state["names"], None]  # -1 is the last
+        pairs = [(str(name), str(value)) for name, value in state["pairs"]]
+        self._pairs.update(dict.fromkeys(pairs[: int(state["own_pairs"])]))
+        self._names.update(name for name, _ in self._pairs)
+        ends = np.cumsum([0, *state["slice_counts"].tolist()]).tolist()
+        places = state["slices"].tolist()
+        columns = (state[name].tolist() for name in ("predicted", "labels", "losses", "confidences"))
+        for row, (predicted, label, loss, confidence) in enumerate(zip(*columns, strict=True)):
+            own = tuple(pairs[place] for place in places[ends[row] : ends[row + 1]])
+            self.window.append(Scored(names[predicted], names[label], loss, confidence, own))
+        for entry in self.window:
+            self._count(entry, 1)
+
+    def _clear(self) -> None:
+        self.window.clear()
+        self.count = 0
+        self.correct = 0
+        self._correct = 0
+        self._predicted: Counter[str | None] = Counter()
+        self._true: Counter[str] = Counter()
+        self._confident = 0  # entries of the window that have a confidence
+        self._gaps = [0] * BINS  # by bin of confidence: right ones minus confidences, in units of 1 / ONE
+        self._pairs: dict[Pair, None] = {}  # that have figures of their own, in order of arrival
+        self._names: set[str] = set()
+        self._slices: dict[Pair, tuple[int, int]] = {}  # (right, all) in the window
+
+    def _pair(self, pair: Pair) -> Pair:
+        """Return what the pair is counted under; a new one gets figures of its own while there is room."""
+        if pair in self._pairs:
+            return pair
+        if len(self._pairs) < self.max_slices:
+            self._pairs[pair] = None
+            self._names.add(pair[0])
+            return pair
+        return (pair[0] if pair[0] in self._names else OTHER, OTHER)
+
+    def _count(self, entry: Scored, sign: int) -> None:
+        """Count an entry that comes into the window (1) or leaves it (-1)."""
+        right = entry.predicted == entry.label
+        self._correct += sign * right
+        _add(self._predicted, entry.predicted, sign)
+        _add(self._true, entry.label, sign)
+        if not math.isnan(entry.confidence):
+            self._confident += sign
+            self._gaps[bin_of(entry.confidence)] += sign * (right * ONE - round(entry.confidence * ONE))
+        for pair in entry.slices:
+            rights, n = self._slices.get(pair, (0, 0))
+            if n + sign:
+                self._slices[pair] = (rights + sign * right, n + sign)
+            else:
+                del self._slices[pair]
+
+
+def bin_of(confidence: float) -> int:
+    """Return the bin, 0 to 14: bin m holds the confidences above m / 15 and up to (m + 1) / 15, and bin 0 also 0."""
+    return min(max(math.ceil(confidence * BINS) - 1, 0), BINS - 1)
+
+
+def expected_calibration_error(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_]) -> float:
+    """Return the mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their size.
+
+    Guo et al., "On calibration of modern neural networks", ICML 2017. Both arrays have shape (n,); nan when n is 0.
+    """
+    if not len(confidence):
+        return math.nan
+    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=BINS)  # a bin's size cancels its own mean's
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _add(counter: Counter[Any], key: str | None, sign: int) -> None:
+    counter[key] += sign
     if not counter[key]:
         del counter[key]

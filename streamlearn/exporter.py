@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OTHER = "other"
 ABSTAINED = ""  # no label can be called so
-OUTCOMES = ("learned", "discarded", "held_back")
+OUTCOMES = ("learned", "probe", "discarded", "held_back")
 
 Sample = tuple[tuple[str, ...], float]
 Family = CounterMetricFamily | GaugeMetricFamily
@@ -64,6 +64,22 @@ def _by_label(service: "Service", counts: Mapping[str, float]) -> list[Sample]:
     for label, count in counts.items():
         bounded[label if label in own or label == ABSTAINED else OTHER] += int(count)
     return _by(bounded)
+
+
+def _fractions(service: "Service", values: Mapping[str, float]) -> list[Sample]:
+    """One sample a label; those past `metrics.max_labels` are left out, since fractions do not add up."""
+    own = set(service.learner.task.labels.names[: service.root.metrics.max_labels])
+    return [((label,), value) for label, value in values.items() if label in own and not math.isnan(value)]
+
+
+def _drift(service: "Service", part: Literal["statistic", "threshold"]) -> list[Sample]:
+    readings = service.monitor.readings() if service.monitor is not None else ()
+    values = [((each.detector, each.signal), float(getattr(each, part))) for each in readings]
+    return [(labels, value) for labels, value in values if math.isfinite(value)]
+
+
+def _detections(service: "Service") -> list[Sample]:
+    return list(service.monitor.totals().items()) if service.monitor is not None else []
 
 
 def _predictions(service: "Service") -> list[Sample]:
@@ -140,6 +156,85 @@ CATALOGUE: tuple[Entry, ...] = (
         "Agreement of the last predictions and labels beyond chance (Cohen's kappa).",
         lambda s: _if_known(s.prequential.kappa),
     ),
+    Entry(
+        "calibration_error",
+        "gauge",
+        "Expected calibration error of the last labelled predictions: mean gap between score and accuracy (fraction).",
+        lambda s: _if_known(s.prequential.calibration_error),
+    ),
+    Entry(
+        "slice_accuracy",
+        "gauge",
+        "Share of right predictions among the last labelled events of a slice (fraction).",
+        lambda s: list(s.prequential.slice_accuracy().items()),
+        ("slice", "value"),
+    ),
+    Entry(
+        "probe_accuracy",
+        "gauge",
+        "Share of a label's probes that are answered right (fraction).",
+        lambda s: _fractions(s, s.probes.accuracy()),
+        ("label",),
+    ),
+    Entry(
+        "probe_samples",
+        "gauge",
+        "Labelled events that are kept out of training as probes, by label.",
+        lambda s: _by_label(s, s.probes.counts()),
+        ("label",),
+    ),
+    Entry(
+        "class_forgetting",
+        "gauge",
+        "How far a label's probe accuracy is below its best so far (fraction).",
+        lambda s: _fractions(s, s.probes.class_forgetting()),
+        ("label",),
+    ),
+    Entry(
+        "forgetting",
+        "gauge",
+        "Mean of the labels' forgetting: 0 is nothing forgotten (fraction).",
+        lambda s: _if_known(s.probes.forgetting),
+    ),
+    Entry(
+        "backward_transfer",
+        "gauge",
+        "Mean change of the labels' probe accuracy since it was first measured (fraction, -1 to 1).",
+        lambda s: _if_known(s.probes.backward_transfer),
+    ),
+    Entry(
+        "forward_transfer",
+        "gauge",
+        "Mean accuracy of the labels' first probes, above chance (fraction, -1 to 1).",
+        lambda s: _if_known(s.probes.forward_transfer),
+    ),
+    Entry(
+        "negative_flip_ratio",
+        "gauge",
+        "Among probes that were answered right the time before, the share that is wrong now (fraction).",
+        lambda s: _if_known(s.probes.negative_flip_ratio),
+    ),
+    Entry(
+        "drift_statistic",
+        "gauge",
+        "What a drift detector reads of a signal; above the threshold it calls drift.",
+        lambda s: _drift(s, "statistic"),
+        ("detector", "signal"),
+    ),
+    Entry(
+        "drift_threshold",
+        "gauge",
+        "Where a drift detector calls drift.",
+        lambda s: _drift(s, "threshold"),
+        ("detector", "signal"),
+    ),
+    Entry(
+        "drift_detections",
+        "counter",
+        "Drifts that were called, by detector and signal.",
+        _detections,
+        ("detector", "signal"),
+    ),
     Entry("memory_samples", "gauge", "Samples in the replay memory, by label.", _memory, ("label",)),
     Entry(
         "memory_capacity_samples",
@@ -156,6 +251,12 @@ CATALOGUE: tuple[Entry, ...] = (
         "Records that wait in the topic, by partition.",
         lambda s: [((tp.topic, str(tp.partition)), lag) for tp, lag in s.source.lag().items()],
         ("topic", "partition"),
+    ),
+    Entry(
+        "stalled_partitions",
+        "gauge",
+        "Partitions that have records and give none, and are being read anew.",
+        lambda s: _one(len(s.source.stalled())),
     ),
     Entry(
         "waiting_samples",

@@ -2,10 +2,10 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -162,6 +162,61 @@ class Learner:
             replay = memory.sample(self.config.replay_size, rng.stream(self.seed, "rehearse", self.step))
         self._replayed += len(replay)
         return replay
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """Return all that learning depends on, in parts: weights that are trained, weights that stand still, the
+        optimizer's moments, the memory, and the rest. Tensors are the live ones: write them before the next step."""
+        trained = {id(parameter) for parameter in self._trained()}
+        weights = dict(self.model.named_parameters())
+        moments = [self.optimizer.state.get(parameter, {}) for parameter in self._trained()]
+        return {
+            "weights": {name: tensor.detach() for name, tensor in weights.items() if id(tensor) in trained},
+            "frozen": {name: tensor.detach() for name, tensor in weights.items() if id(tensor) not in trained},
+            "optimizer": {str(number): dict(state) for number, state in enumerate(moments)},
+            "memory": self.memory.state_dict(),
+            "learner": {
+                "step": self.step,
+                "trained": self.model.trained,
+                "labels": list(self.task.labels.names),
+                "rows": self.model.head.size,
+                "waiting": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.waiting],
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over what a learner of the same configuration returned.
+
+        Raises:
+            ConfigError: the weights are those of another model, or another part of it was trained.
+        """
+        own = state["learner"]
+        self.task.labels.load_state_dict({"names": own["labels"]})
+        self.model.head.grow(own["rows"], self.optimizer)
+        weights = {**state["weights"], **state["frozen"]}
+        mine = dict(self.model.named_parameters())
+        shapes = {name: tuple(tensor.shape) for name, tensor in mine.items()}
+        trained = {name for name, tensor in mine.items() if any(tensor is each for each in self._trained())}
+        if shapes != {name: tuple(tensor.shape) for name, tensor in weights.items()} or trained != set(
+            state["weights"]
+        ):
+            raise ConfigError(
+                "the snapshot holds the weights of another model, or of one of which another part is trained",
+                where="model.name, learner.freeze",
+                mend="go on with the configuration that wrote it, or give the changed learner a new `name`",
+            )
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                tensor.copy_(weights[name])
+        for number, parameter in enumerate(self._trained()):
+            moments = state["optimizer"][str(number)]
+            self.optimizer.state.pop(parameter, None)
+            if moments:
+                self.optimizer.state[parameter] = {
+                    name: value.clone().to(parameter.device) for name, value in moments.items()
+                }
+        self.memory.load_state_dict(dict(state["memory"]))
+        self.step, self.model.trained = int(own["step"]), bool(own["trained"])
+        self.waiting = [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own["waiting"]]
 
     def _descend(self, batch: Batch) -> float:
         """Take one optimizer step and return its loss; a loss or gradient that is not finite takes none (nan)."""

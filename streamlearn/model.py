@@ -133,15 +133,27 @@ class Model(nn.Module):
         # Small slices keep padding low where arithmetic is dear; a GPU wants one large slice. Fixed, for repeatability.
         self.slice_rows = 16 if device.type == "cpu" else 128
 
-    def tokenize(self, texts: Sequence[str]) -> tuple[list[IntArray], int]:
-        """Return each text's token ids, and how many of them the tokenizer does not know."""
+    def tokenize(self, texts: Sequence[str]) -> tuple[list[IntArray], IntArray]:
+        """Return each text's token ids, and how many of them the tokenizer does not know: (n,)."""
         encoded = self.tokenizer(
             list(texts), truncation=True, max_length=self.max_length, padding=False, return_attention_mask=False,
             return_token_type_ids=False, verbose=False,
         )["input_ids"]  # fmt: skip
         rows = [np.asarray(row, dtype=np.int64) for row in encoded]
         unknown = self.tokenizer.unk_token_id
-        return rows, 0 if unknown is None else sum(int((row == unknown).sum()) for row in rows)
+        counts = [0 if unknown is None else int(np.count_nonzero(row == unknown)) for row in rows]
+        return rows, np.array(counts, dtype=np.int64)
+
+    def word_means(self, rows: Sequence[IntArray]) -> torch.Tensor:
+        """Return the mean word embedding of each text: float32 of shape (n, embedding size).
+
+        Learning does not move it unless `learner.train_embeddings` is set, so what changes in it is the stream.
+        """
+        table: torch.Tensor = self.backbone.get_input_embeddings().weight  # type: ignore[operator]
+        flat = torch.from_numpy(np.concatenate(rows)).to(self.device)
+        starts = torch.from_numpy(np.cumsum([0, *map(len, rows[:-1])])).to(self.device)
+        with torch.inference_mode():
+            return functional.embedding_bag(flat, table, starts, mode="mean").float()
 
     def features(self, tokens: Tokens) -> torch.Tensor:
         """Return what the head reads, of shape (n, features), computed in slices of rows of like length."""

@@ -13,12 +13,12 @@ from streamlearn.tasks import Scores, Task
 
 
 class Answer(NamedTuple):
-    """What is said of n texts: their token ids, the scores (None before any label is known), and how many of all
-    tokens the tokenizer does not know."""
+    """What is said of n texts: their token ids, the scores (None before any label is known), and how many tokens of
+    each text the tokenizer does not know, of shape (n,)."""
 
     tokens: Sequence[IntArray]
     scores: Scores | None
-    unknown_tokens: int
+    unknown: IntArray
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
@@ -26,7 +26,7 @@ def joined(answers: Sequence[Answer]) -> Answer:
     tokens = [row for answer in answers for row in answer.tokens]
     parts = [answer.scores for answer in answers if answer.scores is not None]
     scores = Scores(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
-    return Answer(tokens, scores, sum(answer.unknown_tokens for answer in answers))
+    return Answer(tokens, scores, np.concatenate([np.zeros(0, np.int64), *(answer.unknown for answer in answers)]))
 
 
 class Predictor(Protocol):
@@ -58,5 +58,11 @@ class ServedModel:
 
     def scores(self, tokens: Sequence[IntArray]) -> Scores:
         """Return the scores of texts that were tokenized already; at least one label must be known."""
-        with self.stages("predict"), torch.inference_mode():
-            return self.task.scores(self.model(pad(tokens)), self.top_k)
+        with self.stages("predict"):
+            return self.task.scores(self.output(tokens), self.top_k)
+
+    def output(self, tokens: Sequence[IntArray]) -> torch.Tensor:
+        """Return the model's scores before softmax, of shape (n, classes); its time is the caller's to take."""
+        with torch.inference_mode():
+            output: torch.Tensor = self.model(pad(tokens))
+            return output

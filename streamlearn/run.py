@@ -13,16 +13,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamlearn.errors import ConfigError
+from streamlearn.drift import Monitor, Novelty
+from streamlearn.errors import ConfigError, RunningError
+from streamlearn.evaluation import Prequential
 from streamlearn.events import EventDecoder
 from streamlearn.learner import Learner
+from streamlearn.logs import setup as setup_logs
+from streamlearn.measures import Measures
 from streamlearn.memory import ReplayMemory, policies
 from streamlearn.model import load as load_model
 from streamlearn.predictor import ServedModel
+from streamlearn.probes import Probes
 from streamlearn.service import Limits, Service, Turn
 from streamlearn.settings import Settings, ignored
 from streamlearn.settings import load as load_settings
 from streamlearn.stages import Stages
+from streamlearn.state import Dashboard
 from streamlearn.strategies import strategies
 from streamlearn.tasks import Task, tasks
 from streamlearn.transport.base import Outlet, Source
@@ -51,6 +57,7 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
     """
     settings = load_settings(config, sets)  # 1
     root = settings.root
+    setup_logs(root.logs.format, root.logs.level)
     for line in ignored(root):
         log.warning("%s", line)
     with ExitStack() as stack:
@@ -60,9 +67,10 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         broker = stack.enter_context(reach(settings))  # 2
         source, outlet = stack.enter_context(connected(settings, broker))
         service = assemble(settings, source, outlet, stop=stop)  # 3
+        dashboard = Dashboard(service)
         if root.metrics.enabled:
-            address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port))
-            log.info("metrics on %s/metrics", address)
+            address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))
+            log.info("status page on %s, metrics on %s/metrics", address, address)
         log.info(
             "reading %s (%d partitions); predictions go to %s",
             root.kafka.topics.events,
@@ -73,7 +81,12 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
             "what is learned lives in this process: after a restart the model begins anew, where the group stopped"
         )
         report = Reporter(service)
-        service.run(limits, report)  # 4
+
+        def look(turn: Turn) -> None:
+            report(turn)
+            dashboard.observe(turn)
+
+        service.run(limits, look)  # 4
         report.say()
         summary = service.summary()  # 5
     if json_output:
@@ -109,6 +122,15 @@ def assemble(
         max_bytes=root.limits.record_bytes,
     )
     predictor = ServedModel(model, task, top_k=root.serving.top_k, stages=stages)
+    measures = Measures(
+        Prequential(root.metrics.window),
+        Probes(root.probes, seed=root.seed),
+        Monitor(root.drift.watched()) if root.drift.enabled else None,
+        Novelty(root.limits.labels),
+        served=predictor,
+        labels=task.labels,
+        stages=stages,
+    )
     log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.labels))
     return Service(
         root,
@@ -117,6 +139,7 @@ def assemble(
         decoder=decoder,
         predictor=predictor,
         learner=learner,
+        measures=measures,
         stages=stages,
         clock=clock,
         stop=stop,
@@ -171,7 +194,8 @@ def lock(folder: Path) -> Iterator[None]:
     """Keep a second run with the same state folder out, as long as the block runs.
 
     Raises:
-        ConfigError: another run has it, or the folder cannot be written.
+        RunningError: another run has it.
+        ConfigError: the folder cannot be written.
     """
     path = folder / "lock"
     try:
@@ -188,7 +212,7 @@ def lock(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise ConfigError(
+            raise RunningError(
                 f"another run with this name is on (process {file.read().strip() or 'unknown'})",
                 where=str(path),
                 mend="stop it first, or give this one another name",

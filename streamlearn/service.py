@@ -15,11 +15,13 @@ import numpy as np
 from streamlearn.batch import Sample
 from streamlearn.config import Root
 from streamlearn.dead_letters import DeadLetter, crashed, encode_dead_letter
+from streamlearn.drift import Detection
 from streamlearn.errors import StreamlearnError
-from streamlearn.evaluation import Prequential
 from streamlearn.events import Event, EventDecoder, Place, Prediction, encode_predictions
 from streamlearn.learner import Learner, Update
+from streamlearn.measures import Measures
 from streamlearn.predictor import Answer, Predictor, joined
+from streamlearn.probes import Result
 from streamlearn.stages import Stages
 from streamlearn.totals import Totals
 from streamlearn.transport.base import Outlet, Source, canonical
@@ -42,6 +44,8 @@ class Turn:
     predictions: Sequence[Prediction] = ()
     dead_letters: Sequence[DeadLetter] = ()
     updates: Sequence[Update] = ()
+    detections: Sequence[Detection] = ()
+    probes: Sequence[Result] = ()
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Service:
         decoder: turns records into events or dead letters.
         predictor: the served weights.
         learner: learns; now it shares its weights with the predictor.
+        measures: prequential figures, probes and drift.
         stages: takes the time of each part.
         clock: the time, in seconds since 1970; all that is learned sees only the `now` of its turn.
         stop: when set, `run` ends after the turn.
@@ -76,6 +81,7 @@ class Service:
         decoder: EventDecoder,
         predictor: Predictor,
         learner: Learner,
+        measures: Measures,
         stages: Stages,
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
@@ -83,7 +89,8 @@ class Service:
         self.root, self.source, self.outlet, self.decoder = root, source, outlet, decoder
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
-        self.prequential = Prequential(root.metrics.window)
+        self.measures = measures
+        self.prequential, self.probes, self.monitor = measures.prequential, measures.probes, measures.monitor
         self.stop = stop or threading.Event()
         self.ready = False
         self.turned_at = time.monotonic()
@@ -128,8 +135,9 @@ class Service:
         2. Decode: events or dead letters.
         3. Predict with the served weights, before any label of the batch is used.
         4. Publish and commit.
-        5. Compare what was served with the labels.
-        6. Learn.
+        5. Compare what was served with the labels; watch for drift.
+        6. Learn, all but the probes.
+        7. Ask the probes what is still known.
         """
         topics = self.root.kafka.topics
         batch = self.root.serving.max_batch if most is None else min(most, self.root.serving.max_batch)
@@ -156,10 +164,12 @@ class Service:
             self._commit()
         self._count(events, predictions, dead_letters, seconds=self.stages.clock() - polled)
         self._warn(events, answer)
-        with self.stages("evaluate"):  # 5
-            samples = self._compare(events, predictions, answer)
-        updates = self._learn(samples, now)  # 6
-        return Turn(events, predictions, dead_letters, updates)
+        seen = self.measures.take(events, predictions, answer)  # 5
+        if seen.probes:
+            self.totals.labels["probe"] += seen.probes
+        updates = self._learn(seen.samples, now)  # 6
+        probes = self.measures.probe(len(seen.samples) + seen.probes)  # 7
+        return Turn(events, predictions, dead_letters, updates, self.measures.detections, probes)
 
     @property
     def champion_step(self) -> int:
@@ -168,7 +178,7 @@ class Service:
 
     def summary(self) -> dict[str, Any]:
         """Return the fields of `--json`: lifetime totals, and the same under `this_run`."""
-        totals, accuracy = self.totals, self.prequential.total_accuracy
+        totals, accuracy, forgetting = self.totals, self.prequential.total_accuracy, self.probes.forgetting
         fields = {
             "events": totals.events,
             "predictions": totals.predictions.total(),
@@ -179,7 +189,7 @@ class Service:
             "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},
             "known_labels": len(self.learner.task.labels),
             "prequential_accuracy": None if math.isnan(accuracy) else accuracy,
-            "forgetting": None,  # measured on probes, which are not there yet
+            "forgetting": None if math.isnan(forgetting) else forgetting,
             "weights_sha256": self.learner.model.sha256(),
             "seconds": time.monotonic() - self.started_at,
             "stage_seconds": self.stages.seconds(),
@@ -195,7 +205,7 @@ class Service:
             StreamlearnError: the model took none of the last `CRASHES_IN_A_ROW` events.
         """
         if not events:
-            return events, Answer([], None, 0), {}
+            return events, joined([]), {}
         try:
             answer = self.predictor.predict([event.text for event in events])
         except Exception as error:  # noqa: BLE001 - whatever a model throws, the stream goes on
@@ -248,25 +258,11 @@ class Service:
             raise
         self.totals.commits["committed"] += 1
 
-    def _compare(self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer) -> list[Sample]:
-        """Test what was served on the labels that came with the events; return the labelled ones as samples."""
-        samples = []
-        labels, scores = self.learner.task.labels, answer.scores
-        for row, event in enumerate(events):
-            if event.label is None:
-                continue
-            number = labels.number(event.label)
-            known = scores is not None and number is not None and number < scores.probabilities.shape[1]
-            probability = float(scores.probabilities[row, number]) if scores is not None and known else 0.0
-            self.prequential.update(predictions[row].label, event.label, probability)
-            samples.append(Sample(event.id, answer.tokens[row], event.label))
-        return samples
-
     def _warn(self, events: Sequence[Event], answer: Answer) -> None:
         """Say once what makes a stream less useful than its owner may think."""
         totals = self.totals
         totals.tokens += sum(map(len, answer.tokens))
-        totals.unknown_tokens += answer.unknown_tokens
+        totals.unknown_tokens += int(answer.unknown.sum())
         if "ids" not in self._warned and any(not event.has_own_id for event in events):
             self._warned.add("ids")
             log.warning(

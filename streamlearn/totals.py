@@ -1,7 +1,9 @@
 """What happened so far, in plain numbers: the loop writes them, the exporter and the summary read them."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from streamlearn.stages import Histogram
 
@@ -26,3 +28,27 @@ class Totals:
     unknown_tokens: int = 0
     latency: Histogram = field(default_factory=lambda: Histogram(LATENCY))
     age: Histogram = field(default_factory=lambda: Histogram(AGE))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all counts as JSON values; counters become pairs, since None is one of their keys."""
+        return {
+            each.name: [[key, count] for key, count in value.items()]
+            if isinstance(value := getattr(self, each.name), Counter)
+            else value.state_dict()
+            if isinstance(value, Histogram)
+            else value
+            for each in fields(self)
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the counts of another; one that it does not know begins at zero."""
+        for each in fields(self):
+            if each.name not in state:
+                continue
+            value, saved = getattr(self, each.name), state[each.name]
+            if isinstance(value, Counter):
+                setattr(self, each.name, Counter({key: int(count) for key, count in saved}))
+            elif isinstance(value, Histogram):
+                value.load_state_dict(saved)
+            else:
+                setattr(self, each.name, int(saved))

@@ -34,6 +34,7 @@ class World:
                 "learner": {"batch_size": 4, "replay_size": 4, **sections.pop("learner", {})},
                 "serving": {"max_batch": 8},
                 "metrics": {"window": 50, **sections.pop("metrics", {})},
+                "probes": sections.pop("probes", {"share": 0}),
                 **sections,
             }
         )

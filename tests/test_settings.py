@@ -5,6 +5,7 @@ import os
 import pytest
 import yaml
 
+from streamlearn.drift import SIGNALS
 from streamlearn.errors import ConfigError
 from streamlearn.settings import check, ignored, load
 
@@ -276,6 +277,8 @@ snapshots: {path: "a\\n b"}
     shown = settings.show()
     effective = settings.root.model_dump(mode="json")
     effective["task"] |= {"labels": None}
+    for signal in SIGNALS:
+        effective["drift"][signal] |= settings.components["drift", signal].model_dump(mode="json")
     assert yaml.safe_load(shown) == effective
     found = origins(shown.replace("'odd: name'", "odd"))
     assert len(found) == len(list(leaves(effective)))

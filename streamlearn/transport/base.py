@@ -100,6 +100,10 @@ class Source(Protocol):
         """Return how many records each partition holds beyond the source's position (an estimate)."""
         ...
 
+    def stalled(self) -> set[TopicPartition]:
+        """Return the partitions that have records and give none."""
+        ...
+
     def at_end(self) -> bool:
         """Ask the log whether every partition was read to its last stable offset. False where it does not answer."""
         ...

@@ -312,6 +312,10 @@ class MemorySource:
         """Return how many offsets each partition holds beyond the source's position."""
         return {tp: max(0, self._log.bounds(tp)[1] - offset) for tp, offset in self._positions.items()}
 
+    def stalled(self) -> set[TopicPartition]:
+        """Return none: a log in memory gives what it has."""
+        return set()
+
     def at_end(self) -> bool:
         """Return whether every partition was read to its last stable record."""
         return not any(self.lag().values())

@@ -40,7 +40,7 @@ class Constant:
         n = len(texts)
         tokens: list[IntArray] = [np.zeros(0, np.int64)] * n
         every = np.tile(PROBABILITIES, (n, 1))
-        return Answer(tokens, Scores(every, np.tile(np.arange(3), (n, 1)), every), 0)
+        return Answer(tokens, Scores(every, np.tile(np.arange(3), (n, 1)), every), np.zeros(n, np.int64))
 
 
 class Event(BaseModel):

@@ -1,6 +1,6 @@
 """The dashboards: the committed files are the generated ones, Grafana's own types read them, and nothing in them lies.
 
-What they ask for is in the exporter's catalogue, what their help names exists, and an installation carries them.
+What they ask for is in the exporter's catalogue, what their help names exists, and an installed wheel carries them.
 """
 
 import json
@@ -21,7 +21,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from streamlearn.cli import app
 from streamlearn.dashboards import DASHBOARDS, EXPORTED, export
-from streamlearn.dashboards.generate import dashboards
+from streamlearn.dashboards.generate import MARKS, dashboards
 from streamlearn.dashboards.queries import LABELS, metric
 from streamlearn.errors import ConfigError
 from tests.deploy.queries import panels
@@ -46,8 +46,22 @@ def test_the_committed_files_are_the_generated_ones():
 @board
 def test_grafanas_own_types_read_it_and_lose_nothing(board):
     register_default_plugins()
-    read = Dashboard.from_json(board)
-    assert json.loads(JSONEncoder().encode(read)) == board
+    known = {**board, "annotations": {"list": [_without_marks(each) for each in board["annotations"]["list"]]}}
+    assert json.loads(JSONEncoder().encode(Dashboard.from_json(known))) == known
+
+
+def _without_marks(annotation):
+    return {key: value for key, value in annotation.items() if key not in MARKS}
+
+
+@board
+def test_drift_is_marked_on_it_by_name(board):
+    (annotation,) = board["annotations"]["list"]
+    assert annotation["enable"]
+    assert {key: annotation[key] for key in MARKS} == MARKS
+    for label in re.findall(r"\{\{(\w+)\}\}", "".join(MARKS.values())):
+        assert label in LABELS["drift_detections_total"]
+        assert f"by ({', '.join(LABELS['drift_detections_total'])})" in annotation["expr"]
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -212,3 +226,8 @@ def test_an_installed_wheel_carries_them(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "grafana" / "drift.json").read_bytes() == FILES["drift"].read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "streamlearn.generate", "--events", "1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(installed)},
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1, done.stderr

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 
 import pytest
@@ -32,6 +31,7 @@ from tests.kafka.helpers import (
     reasons,
     until,
 )
+from tests.kafka.prometheus import prometheus
 
 SMALL = {"max_batch": 8}
 
@@ -231,43 +231,10 @@ def test_promtool_has_nothing_against_the_metrics(address):
 
 @pytest.mark.tool("prometheus")
 def test_prometheus_scrapes_a_run(tmp_path, address):
-    job = {"job_name": "streamlearn", "static_configs": [{"targets": [address.removeprefix("http://")]}]}
-    settings = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
-    (tmp_path / "prometheus.yml").write_text(json.dumps(settings))
-    said = tmp_path / "prometheus.log"
-    with said.open("wb") as log:
-        prometheus = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={tmp_path / 'prometheus.yml'}",
-                f"--storage.tsdb.path={tmp_path / 'prometheus'}",
-                "--web.listen-address=127.0.0.1:0",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        server = until(lambda: listening(said.read_text()), 60, said.read_text)
+    with prometheus(tmp_path, address.removeprefix("http://")) as server:
         for query in ("up == 1", "streamlearn_events_total == 41", "streamlearn_memory_samples > 0"):
-            found = until(lambda query=query: ask(server, query), 60, said.read_text)
+            found = until(lambda query=query: server.query(query), 60, server.log.read_text)
             assert found[0]["metric"]["job"] == "streamlearn"
-    finally:
-        prometheus.terminate()
-        prometheus.wait(30)
-
-
-def listening(log):
-    found = [line for line in log.splitlines() if "Listening on" in line or "Start listening" in line]
-    addresses = [word for line in found for word in line.split() if "127.0.0.1:" in word]
-    return next((word.rpartition("=")[2].strip('"') for word in addresses if not word.endswith(":0")), None)
-
-
-def ask(server, query):
-    try:
-        _, body = get(f"http://{server}/api/v1/query?{urllib.parse.urlencode({'query': query})}")
-    except OSError:  # not up yet
-        return []
-    return json.loads(body)["data"]["result"]
 
 
 def test_a_misspelt_topic_is_refused_by_produce(tmp_path, kafka, new_topic):

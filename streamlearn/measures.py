@@ -1,0 +1,137 @@
+"""What is measured beside the predictions: prequential figures, probes, drift."""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.batch import Sample
+from streamlearn.drift import Detection, Monitor, Novelty
+from streamlearn.evaluation import Prequential
+from streamlearn.events import Event, Prediction
+from streamlearn.model import Model
+from streamlearn.predictor import Answer, ServedModel
+from streamlearn.probes import Probes, Result
+from streamlearn.stages import Stages
+from streamlearn.tasks import Labels
+
+log = logging.getLogger(__name__)
+
+DETECTIONS = 100  # the latest ones are kept for whoever asks
+
+
+class Seen(NamedTuple):
+    """What a batch's labels gave: samples to learn, and how many labelled events became probes."""
+
+    samples: list[Sample]
+    probes: int
+
+
+class Measures:
+    """Looks at each batch after its commit; nothing here changes what is predicted.
+
+    Args:
+        prequential: tests what was served on the labels.
+        probes: chooses what is kept out of training, and measures forgetting on it.
+        monitor: watches the signals for drift; None watches nothing.
+        novelty: how far an event is from every class.
+        served: the model that answers the probes.
+        labels: the task's vocabulary.
+        stages: takes the time.
+    """
+
+    def __init__(
+        self,
+        prequential: Prequential,
+        probes: Probes,
+        monitor: Monitor | None,
+        novelty: Novelty,
+        *,
+        served: ServedModel,
+        labels: Labels,
+        stages: Stages,
+    ) -> None:
+        self.prequential, self.probes, self.monitor, self.novelty = prequential, probes, monitor, novelty
+        self.served, self.labels, self.stages = served, labels, stages
+        self.detections: list[Detection] = []  # those of the last batch
+
+    @property
+    def model(self) -> Model:
+        """The served weights."""
+        return self.served.model
+
+    def take(self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer) -> Seen:
+        """Compare what was served with the labels that came with the events, and watch every signal for drift.
+
+        Returns the labelled events that may be learned; those that became probes are left out.
+        """
+        rows = [row for row, event in enumerate(events) if event.label is not None]
+        with self.stages("evaluate"):
+            errors, losses = self._compare(events, predictions, answer, rows)
+            samples = [Sample(events[row].id, answer.tokens[row], str(events[row].label)) for row in rows]
+            learned = [sample for sample in samples if not self.probes.offer(sample)]
+        with self.stages("drift"):
+            self._watch(events, predictions, answer, errors=errors, losses=losses)
+        return Seen(learned, len(samples) - len(learned))
+
+    def probe(self, labelled: int) -> list[Result]:
+        """Let the served model answer the probes that are due after so many more labelled events."""
+        if not self.model.trained:
+            return []
+        with self.stages("probe"):
+            due = self.probes.due(labelled)
+            if not due:
+                return []
+            scores = self.served.task.scores(self.served.output([sample.tokens for sample in due]), 1)
+            numbers = [self.labels.number(sample.label) for sample in due]
+            correct = np.array([number == top for number, top in zip(numbers, scores.top[:, 0].tolist(), strict=True)])
+            return self.probes.record(due, correct, scores.top_scores[:, 0].astype(np.float64))
+
+    def _compare(
+        self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, rows: Sequence[int]
+    ) -> tuple[list[float], list[float]]:
+        errors, losses = [], []
+        for row in rows:
+            event, predicted = events[row], predictions[row]
+            label = str(event.label)
+            number, scores = self.labels.number(label), answer.scores
+            known = scores is not None and number is not None and number < scores.probabilities.shape[1]
+            probability = float(scores.probabilities[row, number]) if scores is not None and known else 0.0
+            loss = self.prequential.update(
+                predicted.label, label, probability, confidence=predicted.score, slices=event.slices
+            )
+            if predicted.label is not None:  # an abstention says nothing of the world
+                errors.append(float(predicted.label != label))
+                losses.append(loss)
+        return errors, losses
+
+    def _watch(
+        self,
+        events: Sequence[Event],
+        predictions: Sequence[Prediction],
+        answer: Answer,
+        *,
+        errors: Sequence[float],
+        losses: Sequence[float],
+    ) -> None:
+        self.detections = []
+        if self.monitor is None or not events:
+            return
+        embeddings = self.model.word_means(answer.tokens)
+        novelty = self.novelty.score(embeddings)
+        if labelled := [row for row, event in enumerate(events) if event.label is not None]:
+            self.novelty.learn(embeddings[labelled], [str(events[row].label) for row in labelled])
+        found = self.monitor.observe(
+            embeddings,
+            np.array([np.nan if prediction.score is None else prediction.score for prediction in predictions]),
+            [prediction.label for prediction in predictions],
+            answer.unknown / np.maximum([len(row) for row in answer.tokens], 1),
+            novelty,
+        )
+        found += self.monitor.observe_labelled(errors, losses)
+        self.detections = found
+        for each in found:
+            log.warning(
+                "drift in %s: %s reads %.4g, above %.4g", each.signal, each.detector, each.statistic, each.threshold
+            )

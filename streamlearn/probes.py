@@ -1,0 +1,405 @@
+"""Probes: labelled events that are kept out of training, so that what is still known can be measured all the time."""
+
+import hashlib
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from streamlearn.batch import Sample
+from streamlearn.cohort import ENOUGH, FOLDS, Cohort, Label, Means, Result, share
+from streamlearn.errors import ConfigError
+from streamlearn.probe_store import ProbeStore
+from streamlearn.registry import Config
+
+__all__ = ["Probes", "ProbesConfig", "Result"]
+
+
+class ProbesConfig(Config):
+    """Labelled events that are kept out of training, to measure what was forgotten."""
+
+    share: float = Field(
+        0.1, ge=0, le=1, description="Share of labelled events that may become probes, chosen by a hash of their id."
+    )
+    per_label: int = Field(
+        20, ge=ENOUGH, le=10_000, multiple_of=FOLDS, description="Probes in a cohort; a label has `cohorts` of them."
+    )
+    cohorts: int = Field(
+        2, ge=1, le=100, description="Cohorts a label: the first one stays for ever, the newest one is renewed."
+    )
+    capacity: int = Field(6000, ge=ENOUGH, le=1_000_000, description="Probes of all labels together.")
+    budget: float = Field(
+        0.6, ge=0, le=1000, description="Probes evaluated per labelled event; more where `every` needs it."
+    )
+    every: int = Field(
+        1000, ge=1, le=10_000_000, description="Labelled events within which each label's probes are evaluated."
+    )
+
+    @model_validator(mode="after")
+    def _a_cohort_fits(self) -> "ProbesConfig":
+        if self.capacity < self.per_label:
+            raise ValueError(f"capacity {self.capacity} holds no cohort of {self.per_label}: raise it to per_label")
+        return self
+
+
+class _Evaluation(NamedTuple):
+    label: str
+    cohort: int
+    complete: bool
+    ids: list[str]
+
+
+class Probes:
+    """Chooses probes, says which are due, and measures forgetting on them without task boundaries.
+
+    A label's probes come in cohorts, and a complete cohort is only ever compared with itself: a model that does not
+    change has a forgetting of exactly 0. The first cohort stays for ever. Each time a label has had twice as many
+    labelled events as when its newest cohort was completed, another is collected, and takes the place of the newest
+    one but the first: probes stay spread over the label's life, and bounded.
+
+    A complete cohort is cut into five folds (every fifth probe by arrival). One evaluation of a label is one fold of
+    one cohort; folds and cohorts take turns, so five consecutive evaluations of a cohort see each probe once. A cohort
+    that is being collected is evaluated too, for `accuracy` only.
+
+    Room: at most `capacity` probes. A label that has none yet takes the last cohort of the label with the most cohorts
+    (of those, with the most labelled events), never a first one; where all have one only, the new label gets none.
+
+    The cost of a labelled event does not depend on the number of labels, but for the first probe of a label once all
+    room is taken. One thread changes the probes; others may read the figures meanwhile.
+
+    Args:
+        config: how many, and how often they are evaluated.
+        seed: of the choice.
+    """
+
+    def __init__(self, config: ProbesConfig, *, seed: int) -> None:
+        self.config = config
+        self.refused_labels = 0  # that have no probes for want of room
+        self._key = seed.to_bytes(16, "little")
+        self._fold = config.per_label // FOLDS  # probes an evaluation
+        self._room = config.capacity // config.per_label  # cohorts not yet opened
+        self._extra = 0  # cohorts beyond the labels' first ones
+        self._labels: dict[str, Label] = {}
+        self._fresh: deque[str] = deque()  # labels that wait for their first evaluation
+        self._rotation: deque[str] = deque()  # the others, longest not evaluated first
+        self._pending: list[_Evaluation] = []
+        self._clock = 0  # labelled events
+        self._largest = 0  # batch of labelled events
+        self._credit = 0.0  # probes that may be evaluated
+        self._store = ProbeStore(self._room * config.per_label)
+
+    def __len__(self) -> int:
+        return len(self._store.slot_of)
+
+    def __contains__(self, sample_id: object) -> bool:
+        return sample_id in self._store.slot_of
+
+    def offer(self, sample: Sample) -> bool:
+        """Take in one labelled event, and return whether it is a probe: then it must not be learned.
+
+        An id that is held stays a probe. Its second label, where it differs, is a correction: as `replace`.
+        """
+        if not self.config.share:
+            return False
+        slot = self._store.slot_of.get(sample.id)
+        if slot is not None:
+            if self._store[slot].label == sample.label:
+                return True
+            self.remove(sample.id)
+        label = self._labels.get(sample.label)
+        if label is None:
+            label = self._labels[sample.label] = Label()
+        label.seen += 1
+        if self._hash(sample.id) >= self.config.share:
+            return False
+        cohort = self._open(label)
+        if cohort is None:
+            return False
+        cohort.slots.append(self._store.add(sample))
+        if not label.queued:
+            label.queued = True
+            self._fresh.append(sample.label)
+        if len(cohort.slots) == self.config.per_label:
+            self._complete(label, cohort)
+        return True
+
+    def replace(self, sample_id: str, label: str) -> Sample | None:
+        """Correct the label of a probe: it leaves its cohort, and is offered anew under its new label.
+
+        Returns the sample where it is no probe any more, and may be learned; None where it is one, or never was.
+        """
+        slot = self._store.slot_of.get(sample_id)
+        if slot is None:
+            return None
+        sample = Sample(sample_id, self._store[slot].tokens, label)
+        return None if self.offer(sample) else sample
+
+    def remove(self, sample_id: str) -> bool:
+        """Forget one probe, if it is there; return whether it was.
+
+        A complete cohort gets smaller and keeps its history, down to 20 probes. With fewer it counts no more: what is
+        left begins a new cohort with a new history, and is filled up.
+        """
+        slot = self._store.slot_of.get(sample_id)
+        if slot is None:
+            return False
+        self._labels[self._store[slot].label].without(slot)
+        self._store.release(slot)
+        return True
+
+    def due(self, labelled: int) -> list[Sample]:
+        """Return the probes to evaluate now, after so many more labelled events; `record` must follow.
+
+        The budget buys evaluations of the labels in rotation; new labels come first. It is stretched where a label
+        would otherwise wait for more than `every` labelled events, which holds for batches no larger than those
+        before. No fold comes twice in one call.
+        """
+        assert not self._pending, "the last due was not recorded"
+        every, spent = self.config.every, set[int]()
+        self._clock += labelled
+        self._largest = max(self._largest, labelled)
+        needed = len(self._rotation) * self._fold / max(1, every - self._largest)
+        self._credit += labelled * max(self.config.budget, needed)
+        while self._fresh:
+            label = self._fresh.popleft()
+            self._rotation.append(label)
+            self._take(label, spent)
+        skipped = 0
+        while skipped < len(self._rotation) and (
+            self._credit >= self._fold or self._clock - self._labels[self._rotation[0]].at + self._largest > every
+        ):
+            label = self._rotation.popleft()
+            self._rotation.append(label)
+            skipped = 0 if self._take(label, spent) else skipped + 1
+        self._credit = min(self._credit, self._fold)
+        return [self._store[self._store.slot_of[sample_id]] for each in self._pending for sample_id in each.ids]
+
+    def record(
+        self, samples: Sequence[Sample], correct: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64]
+    ) -> list[Result]:
+        """Take in the answers to the probes that `due` gave, and return the results of its evaluations, in order.
+
+        Args:
+            samples: what `due` returned.
+            correct: whether each was answered right, shape (n,).
+            confidence: what the model gave its answers, shape (n,).
+        """
+        pending, self._pending = self._pending, []
+        assert [sample.id for sample in samples] == [sample_id for each in pending for sample_id in each.ids]
+        assert len(samples) == len(correct) == len(confidence)
+        results, rows = [], zip(correct.tolist(), confidence.tolist(), strict=True)
+        for each in pending:
+            answers = dict(zip(each.ids, rows, strict=False))
+            label = self._labels[each.label]
+            cohort = next((cohort for cohort in label.cohorts if cohort.number == each.cohort), None)
+            if cohort is None:  # it gave way since
+                continue
+            held = set(cohort.held)
+            found = {slot: answers[key] for key in each.ids if (slot := self._store.slot_of.get(key)) in held}
+            for slot, (right, sure) in found.items():
+                self._store.answered(slot, right, sure)
+            score = (sum(right for right, _ in found.values()), len(found))
+            if found or each.complete:
+                results.append(Result(each.label, each.cohort, cohort.evaluations if each.complete else -1, *score))
+            if each.complete:
+                cohort.score(score)
+            if found:
+                label.score(score, len(self._labels))
+        return results
+
+    @property
+    def forgetting(self) -> float:
+        """Mean of `class_forgetting` over its labels; nan without any."""
+        return _mean(self.class_forgetting().values())
+
+    def class_forgetting(self) -> dict[str, float]:
+        """Return by label how far its probe accuracy is below its best.
+
+        For a cohort: the best mean over five consecutive evaluations so far minus the last such mean. For a label: the
+        mean over its complete cohorts that have one, weighted by their size. Chaudhry et al., "Riemannian walk for
+        incremental learning", ECCV 2018, with the stream's own measurements in the place of tasks.
+        """
+        return {
+            label: _weighted([(size, means.best - means.last) for size, means in cohorts])
+            for label, cohorts in self._measured()
+        }
+
+    @property
+    def backward_transfer(self) -> float:
+        """Mean over the same labels of the last five-evaluation mean minus the first one; nan without any.
+
+        The online form of Lopez-Paz and Ranzato, "Gradient episodic memory for continual learning", NeurIPS 2017:
+        negative where labels were forgotten, positive where what came later helped them.
+        """
+        return _mean(
+            _weighted([(size, means.last - means.first) for size, means in cohorts]) for _, cohorts in self._measured()
+        )
+
+    @property
+    def forward_transfer(self) -> float:
+        """Mean over labels of the accuracy of the label's first evaluation minus chance; nan before any.
+
+        Chance is 1 / labels known then. The first evaluation is due in the batch that brings the label's first probe,
+        when the label's other events of that batch and before may have been learned: it reads how soon a new label is
+        answered, where the figure of Lopez-Paz and Ranzato, 2017, is taken before anything of it was learned.
+        """
+        return _mean(label.first for label in self._labels.copy().values() if label.first is not None)
+
+    @property
+    def negative_flip_ratio(self) -> float:
+        """Among the probes that were right at their evaluation before the last: the share that is wrong now.
+
+        Yan et al., "Positive-congruent training", CVPR 2021, relative to what was right; nan where nothing was.
+        """
+        return self._store.negative_flip_ratio
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over the last answer to each probe, in 15 bins; nan before any."""
+        return self._store.calibration_error
+
+    def accuracy(self) -> dict[str, float]:
+        """Return by label the share of right answers in its last five evaluations (or fewer), whichever the cohort."""
+        held = self.counts()
+        return {name: share(of.recent) for name, of in self._labels.copy().items() if of.recent and name in held}
+
+    def counts(self) -> dict[str, int]:
+        """Return how many probes each label has."""
+        counts = {name: len(label) for name, label in self._labels.copy().items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def sizes(self) -> dict[str, dict[int, int]]:
+        """Return by label the number and size of each cohort that is complete: what `continual.offline` needs."""
+        return {name: label.sizes() for name, label in self._labels.copy().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is known, as tensors and JSON values."""
+        return {
+            "per_label": self.config.per_label,
+            "labels": [{"label": name, **label.state_dict()} for name, label in self._labels.items()],
+            "fresh": list(self._fresh),
+            "rotation": list(self._rotation),
+            "pending": [list(each) for each in self._pending],
+            "clock": self._clock,
+            "largest": self._largest,
+            "credit": self._credit,
+            "store": self._store.state_dict([slot for _, slot in self._slots()]),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; what the configuration says of share, cohorts, budget and every may have changed.
+
+        Raises:
+            ConfigError: `per_label` has changed, or `capacity` is too small for the cohorts of the state.
+        """
+        size, cohorts = int(state["per_label"]), sum(len(label["cohorts"]) for label in state["labels"])
+        fits = {"per_label": size == self.config.per_label, "capacity": cohorts * size <= self.config.capacity}
+        for name, value in (("per_label", size), ("capacity", cohorts * size)):
+            if not fits[name]:
+                raise ConfigError(
+                    f"the saved probes are {cohorts} cohorts of {size}, and the configuration says otherwise",
+                    where=f"probes.{name}",
+                    mend=f"set it to {value}, or begin with a new state",
+                )
+        room = self.config.capacity // size
+        slots = iter(range(room * size))
+        self._labels = {each["label"]: Label.of(each, slots) for each in state["labels"]}
+        self._store = ProbeStore(room * size)
+        self._store.load_state_dict(state["store"], [name for name, _ in self._slots()])
+        self._fresh, self._rotation = deque(state["fresh"]), deque(state["rotation"])
+        self._pending = [_Evaluation(*each) for each in state["pending"]]
+        self._clock, self._largest, self._credit = state["clock"], state["largest"], state["credit"]
+        self._room = room - cohorts
+        self._extra = sum(max(len(label.cohorts) - 1, 0) for label in self._labels.values())
+        self.refused_labels = sum(label.refused for label in self._labels.values())
+
+    def _slots(self) -> list[tuple[str, int]]:
+        """Return every probe's label and slot, in the order of labels, cohorts and arrival."""
+        labels = self._labels.items()
+        return [(name, slot) for name, label in labels for cohort in label.cohorts for slot in cohort.held]
+
+    def _hash(self, sample_id: str) -> float:
+        """Return a number in [0, 1) that depends on the seed and the id alone."""
+        data = sample_id.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(data, digest_size=8, key=self._key, person=b"probes").digest()
+        return (int.from_bytes(digest, "little") >> 11) / 2**53
+
+    def _open(self, label: Label) -> Cohort | None:
+        """Return the label's cohort that takes a probe now, a new one where it is due and finds room."""
+        for cohort in label.cohorts:
+            if not cohort.complete:
+                return cohort
+        if label.cohorts and (self.config.cohorts == 1 or label.seen < 2 * label.completed_at):
+            return None
+        if not self._room:
+            if not label.cohorts and self._extra:
+                crowded = [each for each in self._labels.values() if len(each.cohorts) > 1]
+                self._drop(max(crowded, key=lambda each: (len(each.cohorts), each.seen)), -1)
+            elif len(label.cohorts) >= max(self.config.cohorts, 2):
+                self._drop(label, -1)  # no room for both: the old one goes at once
+        if self._room:
+            self._room -= 1
+            self._extra += bool(label.cohorts)
+            label.cohorts.append(Cohort(label.number()))
+        elif label.cohorts:
+            return None
+        self.refused_labels += (not label.cohorts) - label.refused
+        label.refused = not label.cohorts
+        return label.cohorts[-1] if label.cohorts else None
+
+    def _complete(self, label: Label, cohort: Cohort) -> None:
+        cohort.close()
+        if cohort is label.cohorts[-1]:
+            label.completed_at = label.seen
+            while len(label.cohorts) > self.config.cohorts:
+                self._drop(label, -2)
+
+    def _drop(self, label: Label, place: int) -> None:
+        """Give up one of several cohorts of a label."""
+        for slot in label.cohorts.pop(place).held:
+            self._store.release(slot)
+        self._room += 1
+        self._extra -= 1
+
+    def _take(self, name: str, spent: set[int]) -> bool:
+        """Put the next evaluation of the label at the end of the rotation into `_pending`.
+
+        Returns whether the rotation went on: not where a probe of it is `spent`, in this batch already.
+        """
+        label = self._labels[name]
+        cohorts = [cohort for cohort in label.cohorts if cohort.slots]
+        if not cohorts:
+            self._rotation.pop()
+            label.queued = False
+            return True
+        cohort = cohorts[label.turn % len(cohorts)]
+        slots, turn = cohort.next(self._fold)
+        if not spent.isdisjoint(slots):
+            return False
+        spent.update(slots)
+        cohort.turn, label.turn, label.at = turn, label.turn + 1, self._clock
+        self._credit -= len(slots)
+        self._pending.append(
+            _Evaluation(name, cohort.number, cohort.complete, [self._store[slot].id for slot in slots])
+        )
+        return True
+
+    def _measured(self) -> Iterator[tuple[str, list[tuple[int, Means]]]]:
+        """Yield each label that has complete cohorts with a mean over five evaluations: their sizes and means."""
+        for name, label in self._labels.copy().items():
+            measured = label.measured()
+            if measured:
+                yield name, measured
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def _weighted(values: Sequence[tuple[int, float]]) -> float:
+    return math.fsum(size * value for size, value in values) / sum(size for size, _ in values)

