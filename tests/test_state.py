@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn.state import DETECTIONS, RECENT, TEXT, Dashboard, History, Point, state
+from tests.test_service import World, labelled
 from tests.web.fake import FakeService, Reading, row, story, turn
 
 
@@ -226,3 +227,24 @@ def test_a_turn_without_a_sample_asks_the_service_for_nothing():
     service.now += 0.2
     with pytest.raises(AttributeError):
         dashboard.observe(turn())
+
+
+def test_a_real_service_has_all_that_is_read(tiny):
+    """The fake of the other tests could have what a service has not."""
+    world = World(tiny, web={"show_payloads": True}, probes={"share": 0.2})
+    dashboard = Dashboard(world.service)
+    assert state(world.service, dashboard)["status"] == "starting"
+    world.produce(*labelled(40), b"{")
+    while not world.source.at_end():
+        world.now += 1
+        dashboard.observe(world.service.turn())
+    shown = orjson.loads(orjson.dumps(state(world.service, dashboard)))
+    assert (shown["now"]["events"], shown["dead_letters"]) == (41, {"invalid-json": 1})
+    assert [each["label"] for each in shown["labels"]] == ["c0", "c1"]
+    assert shown["model"]["step"] == world.service.learner.step > 0
+    assert sum(each["memory"] for each in shown["labels"]) == shown["now"]["memory_samples"] > 0
+    assert shown["now"]["probes"] == shown["outcomes"]["probe"] > 0
+    assert shown["recent"][-1]["outcome"] in {"right", "wrong"}
+    assert len(shown["drift"]) == 7
+    assert len(shown["series"]["time"]) >= 5
+    assert {"learn", "predict", "commit"} <= set(shown["stage_seconds"])
