@@ -1,6 +1,5 @@
 """Probes: labelled events that are kept out of training, so that what is still known can be measured all the time."""
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from pydantic import Field, model_validator
 from streamlearn.batch import Sample
 from streamlearn.cohort import ENOUGH, FOLDS, Cohort, Label, Means, Result, share
 from streamlearn.errors import ConfigError
-from streamlearn.probe_store import ProbeStore
+from streamlearn.probe_store import ProbeStore, chance
 from streamlearn.registry import Config
 
 __all__ = ["Probes", "ProbesConfig", "Result"]
@@ -114,7 +113,7 @@ class Probes:
         if label is None:
             label = self._labels[sample.label] = Label()
         label.seen += 1
-        if self._hash(sample.id) >= self.config.share:
+        if chance(sample.id, self._key) >= self.config.share:
             return False
         cohort = self._open(label)
         if cohort is None:
@@ -321,12 +320,6 @@ class Probes:
         """Return every probe's label and slot, in the order of labels, cohorts and arrival."""
         labels = self._labels.items()
         return [(name, slot) for name, label in labels for cohort in label.cohorts for slot in cohort.held]
-
-    def _hash(self, sample_id: str) -> float:
-        """Return a number in [0, 1) that depends on the seed and the id alone."""
-        data = sample_id.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(data, digest_size=8, key=self._key, person=b"probes").digest()
-        return (int.from_bytes(digest, "little") >> 11) / 2**53
 
     def _open(self, label: Label) -> Cohort | None:
         """Return the label's cohort that takes a probe now, a new one where it is due and finds room."""
