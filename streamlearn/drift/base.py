@@ -1,19 +1,23 @@
-"""The protocol of a drift detector."""
+"""The protocol of a drift detector, and what detectors share: which signals they take, how numbers are saved."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 from streamlearn.registry import Registry
 
-Kind = Literal["number", "vector", "label"]
+# An error is a number that is 0 or 1: what takes numbers takes errors too.
+Kind = Literal["error", "number", "vector", "label"]
+Direction = Literal["up", "down", "both"]
 
 
 class Detector(Protocol):
     """Watches one signal, observation after observation.
 
-    `takes` says what an observation is: a number, a vector (a tensor of shape (d,)) or a label. Drift is called where
-    `statistic` is above `threshold`; both are nan until there is enough to tell. After an alarm a detector begins anew
-    with what its paper says.
+    `takes` says what an observation is: an error (0 or 1), a number, a vector (a tensor of shape (d,)) or a label.
+    Drift was called at the last test if and only if `statistic` is above `threshold`; a detector whose method looks for
+    a fall turns the sign. Both are nan until there is enough to tell. After an alarm a detector begins anew with what
+    its paper keeps; statistic and threshold still read what they read at the alarm, until the next test.
     """
 
     takes: ClassVar[Kind]
@@ -28,7 +32,7 @@ class Detector(Protocol):
         """Where drift is called."""
         ...
 
-    def update(self, value: Any) -> bool:  # noqa: ANN401 - a number, a vector or a label: see `takes`
+    def update(self, value: Any) -> bool:  # noqa: ANN401 - an error, a number, a vector or a label: see `takes`
         """Take in an observation; return whether it shows drift."""
         ...
 
@@ -37,8 +41,18 @@ class Detector(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what a detector of the same settings returned."""
+        """Take over what a detector of the same settings returned: it goes on with the same alarms and statistics."""
         ...
 
 
 detectors: Registry[Detector] = Registry("detector")
+
+
+def saved(value: float) -> float | None:
+    """Return a number as JSON has it: nan, which JSON lacks, is null."""
+    return None if math.isnan(value) else float(value)
+
+
+def restored(value: float | None) -> float:
+    """Return the number that `saved` was given."""
+    return math.nan if value is None else float(value)

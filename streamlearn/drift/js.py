@@ -1,56 +1,77 @@
-"""Jensen-Shannon on labels: has the mix of what is predicted changed?"""
+"""Jensen-Shannon on labels: Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information
+Theory 37, 1991."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import Field
 
 from streamlearn import rng
 from streamlearn.drift.base import Kind, detectors
-from streamlearn.drift.windows import Floats, Windows, WindowsConfig, gamma_tail
+from streamlearn.drift.windows import Windows, WindowsConfig, gamma_quantile
 
-DRAWS = 200
+Counts = npt.NDArray[np.int64]
+PERMUTATIONS = 200
 
 
-def divergence(p: Floats, q: Floats) -> float:
-    """Return the Jensen-Shannon divergence of two distributions over the same categories: 0 to 1 (bits)."""
-    middle = (p + q) / 2
-    return float(sum(np.sum(each[each > 0] * np.log2(each[each > 0] / middle[each > 0])) for each in (p, q)) / 2)
+def divergence(first: Counts, second: Counts) -> npt.NDArray[np.float64]:
+    """Return the Jensen-Shannon divergence of counts over the same labels, (..., labels): 0 to 1 (bits)."""
+    shares = [each / each.sum(-1, keepdims=True) for each in (first, second)]
+    middle = (shares[0] + shares[1]) / 2
+    parts = [each * np.log2(np.divide(each, middle, where=each > 0, out=np.ones_like(each))) for each in shares]
+    return np.asarray((parts[0] + parts[1]).sum(-1) / 2, np.float64)
 
 
 @detectors.register("js")
 class JS(Windows[str]):
-    """The Jensen-Shannon divergence between the labels of a reference window and of a sliding one.
+    """Drift is where the labels of a reference window and of a sliding one are of another mix.
 
-    Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37, 1991. The
-    threshold is the tail of what two samples of one mix give: the mix of the reference, drawn from again and again.
+    New labels may come at any time. The threshold is that of a permutation test: labels of both windows are dealt out
+    anew, and the gamma distribution that matches mean and variance of what that gives has the tail that 200
+    permutations alone cannot show.
     """
 
     takes: ClassVar[Kind] = "label"
+    power: ClassVar[float] = 1.0
 
     class Config(WindowsConfig):
         """The two windows."""
 
+        seed: int = Field(0, ge=0, lt=2**63, description="Of the permutations.")
+
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config: JS.Config = config
         self._counts: Counter[str] = Counter()
 
-    def _learn(self, reference: Sequence[str]) -> float:
+    def _learn(self, reference: Sequence[str]) -> None:
         self._counts = Counter(reference)
-        shares = np.array([count for _, count in sorted(self._counts.items())], np.float64) / len(reference)
-        generator = rng.stream(0, "js", self.count)
-        first = generator.multinomial(len(reference), shares, DRAWS) / len(reference)
-        second = generator.multinomial(self.config.window, shares, DRAWS) / self.config.window
-        drawn = [divergence(p, q) for p, q in zip(first, second, strict=True)]
-        # A label that is rare enough not to be in the reference at all may still come: one of the window's, at most.
-        unseen = divergence(np.array([1.0, 0.0]), np.array([1 - 1 / self.config.window, 1 / self.config.window]))
-        return gamma_tail(float(np.mean(drawn)), float(np.var(drawn)), self.config.alpha) + unseen
 
-    def _distance(self, sliding: Sequence[str]) -> float:
-        counts = Counter(sliding)
+    def _distance(self, values: Sequence[str]) -> float:
+        return float(divergence(*self._table(values)))
+
+    def _threshold(self, sliding: Sequence[str]) -> float:
+        first, second = self._table(sliding)
+        draws = rng.stream(self.config.seed, "js", self.count)
+        dealt = draws.multivariate_hypergeometric(first + second, len(sliding), PERMUTATIONS, method="marginals")
+        found = divergence(first + second - dealt, dealt)
+        mean, variance = float(found.mean()), float(found.var())
+        if variance == 0:  # one label, and no other
+            return mean
+        return variance / mean * gamma_quantile(mean**2 / variance, self.config.alpha)
+
+    def _table(self, values: Sequence[str]) -> tuple[Counts, Counts]:
+        """Return the counts of each label in the reference and in `values`."""
+        counts = Counter(values)
         labels = sorted({*counts, *self._counts})
-        p = np.array([self._counts[label] for label in labels], np.float64)
-        q = np.array([counts[label] for label in labels], np.float64)
-        return divergence(p / p.sum(), q / q.sum())
+        first, second = (np.array([each[label] for label in labels], np.int64) for each in (self._counts, counts))
+        return first, second
+
+    def _pack(self, values: Sequence[str]) -> list[str]:
+        return list(values)
+
+    def _unpack(self, values: Any) -> list[str]:  # noqa: ANN401 - the base allows tensors too
+        return [str(value) for value in values]

@@ -15,13 +15,20 @@ from streamlearn.registry import ComponentSpec
 
 # What there is to watch. The first two need labels.
 SIGNALS: Mapping[str, Kind] = {
-    "error": "number",
+    "error": "error",
     "loss": "number",
     "embedding": "vector",
     "confidence": "number",
     "label": "label",
     "unknown_tokens": "number",
     "novelty": "number",
+}
+
+NOUNS: Mapping[Kind, str] = {
+    "error": "an error (0 or 1)",
+    "number": "a number",
+    "vector": "a vector",
+    "label": "a label",
 }
 
 
@@ -140,10 +147,11 @@ def fits(signal: str, spec: ComponentSpec) -> None:
     """
     kind = SIGNALS[signal]
     taken: Kind = detectors.cls(spec.name).takes
-    if taken != kind:
-        fit = [name for name in detectors if detectors.cls(name).takes == kind]
+    takable = {kind, "number"} if kind == "error" else {kind}
+    if taken not in takable:
+        fit = [name for name in detectors if detectors.cls(name).takes in takable]
         raise ConfigError(
-            f"{spec.name!r} takes a {taken}, and this signal is a {kind}",
+            f"{spec.name!r} takes {NOUNS[taken]}, and this signal is {NOUNS[kind]}",
             where=f"drift.{signal}",
             mend=f"choose one of: {', '.join(fit)}; or null to leave it unwatched",
         )

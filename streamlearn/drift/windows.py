@@ -1,17 +1,17 @@
 """A reference window against a sliding one: what the detectors that need no labels have in common."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
 
+from streamlearn.drift.base import restored, saved
 from streamlearn.registry import Config as BaseConfig
 
 T = TypeVar("T")
-Floats = npt.NDArray[np.float64]
 
 
 class WindowsConfig(BaseConfig):
@@ -24,20 +24,30 @@ class WindowsConfig(BaseConfig):
         1e-6, gt=0, lt=0.5, description="Chance that one test calls a drift where there is none; there are many tests."
     )
 
+    @model_validator(mode="after")
+    def _begins_anew(self) -> "WindowsConfig":
+        if self.window > self.reference:
+            raise ValueError("window must not be larger than reference, which the window begins after an alarm")
+        return self
 
-class Windows(Generic[T]):
+
+class Windows(ABC, Generic[T]):
     """Fills the reference, then slides: subclasses measure how far the two windows are apart.
 
-    After an alarm the sliding window begins a new reference: what has come is usual from now on.
+    After an alarm, what came since the likeliest moment of the change begins a new reference: it is usual from now on.
+    That moment is the start of those newest observations whose distance from the reference, weighted by how many there
+    are, is greatest. At most reference + window + every observations are kept.
     """
 
+    # Between samples of n and m from one source, the distance falls with n * m / (n + m) to this power.
+    power: ClassVar[float]
     config: WindowsConfig
 
     def __init__(self) -> None:
         self.count = 0
         self.statistic = self.threshold = math.nan
         self._reference: list[T] = []
-        self._sliding: list[T] = []  # in order; its oldest ones are dropped now and then, not at each observation
+        self._sliding: list[T] = []  # in order; its oldest ones are dropped at tests, not at each observation
         self._ready = False
 
     def update(self, value: T) -> bool:
@@ -46,63 +56,77 @@ class Windows(Generic[T]):
         if not self._ready:
             self._reference.append(value)
             if len(self._reference) >= self.config.reference:
+                self._learn(self._reference)
                 self._ready = True
-                self.threshold = self._learn(self._reference)
             return False
         self._sliding.append(value)
         if len(self._sliding) < self.config.window or self.count % self.config.every:
             return False
         del self._sliding[: -self.config.window]
-        self.statistic = self._distance(self._sliding)
+        self.statistic, self.threshold = self._test(self._sliding)
         if not self.statistic > self.threshold:
             return False
-        self._reference, self._sliding, self._ready = self._sliding, [], False
+        self._reference, self._sliding, self._ready = self._sliding[-self._since_change() :], [], False
         return True
 
-    def _learn(self, reference: Sequence[T]) -> float:
-        """Prepare for comparisons with a full reference; return the threshold."""
-        raise NotImplementedError
+    @abstractmethod
+    def _learn(self, reference: Sequence[T]) -> None:
+        """Prepare for comparisons with a full reference."""
 
-    def _distance(self, sliding: Sequence[T]) -> float:
-        """Return how far the sliding window is from the reference."""
-        raise NotImplementedError
+    @abstractmethod
+    def _distance(self, values: Sequence[T]) -> float:
+        """Return how far values are from the reference."""
+
+    @abstractmethod
+    def _threshold(self, sliding: Sequence[T]) -> float:
+        """Return the distance that the sliding window exceeds with probability alpha if nothing has changed."""
+
+    def _test(self, sliding: Sequence[T]) -> tuple[float, float]:
+        return self._distance(sliding), self._threshold(sliding)
+
+    def _since_change(self) -> int:
+        """Return how many of the newest observations the change is likeliest to have brought."""
+        step = max(10, min(self.config.every, self.config.window // 10))
+        sizes = range(step, self.config.window + 1, step)
+        m = self.config.reference
+        return max(sizes, key=lambda n: (n * m / (n + m)) ** self.power * self._distance(self._sliding[-n:]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return both windows."""
         return {
-            "count": self.count, "ready": self._ready, "statistic": self.statistic, "threshold": self.threshold,
+            "count": self.count, "ready": self._ready,
+            "statistic": saved(self.statistic), "threshold": saved(self.threshold),
             "reference": self._pack(self._reference), "sliding": self._pack(self._sliding),
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over both windows."""
+        """Take over both windows; what is made of the reference is made again."""
         self.count, self._ready = int(state["count"]), bool(state["ready"])
+        self.statistic, self.threshold = restored(state["statistic"]), restored(state["threshold"])
         self._reference, self._sliding = self._unpack(state["reference"]), self._unpack(state["sliding"])
         if self._ready:
             self._learn(self._reference)
-        self.statistic, self.threshold = float(state["statistic"]), float(state["threshold"])
 
+    @abstractmethod
     def _pack(self, values: Sequence[T]) -> Any:  # noqa: ANN401 - a tensor or JSON values
-        return list(values)
+        """Return observations as the state has them."""
 
+    @abstractmethod
     def _unpack(self, values: Any) -> list[T]:  # noqa: ANN401 - what _pack returned
-        return list(values)
+        """Return the observations that were packed."""
 
 
-def gamma_tail(mean: float, variance: float, alpha: float) -> float:
-    """Return the value that a gamma variable of this mean and variance exceeds with probability `alpha`.
+def gamma_quantile(shape: float, alpha: float) -> float:
+    """Return what a gamma variable of this shape and scale 1 exceeds with probability `alpha`; by bisection."""
+    low, high = 0.0, shape + 1.0
+    own = torch.tensor(shape, dtype=torch.float64)
 
-    Gretton et al., "A fast, consistent kernel two-sample test", NIPS 2009, match the null distribution of the maximum
-    mean discrepancy so. By Wilson and Hilferty's cube root, 1931, which needs only the normal quantile.
-    """
-    if variance <= 0:
-        return mean
-    shape, scale = mean**2 / variance, variance / mean
-    spread = 1 / (9 * shape)
-    return float(shape * scale * (1 - spread + _normal_quantile(1 - alpha) * math.sqrt(spread)) ** 3)
+    def exceeded(value: float) -> float:
+        return float(torch.special.gammaincc(own, torch.tensor(value, dtype=torch.float64)))
 
-
-def _normal_quantile(p: float) -> float:
-    from statistics import NormalDist  # noqa: PLC0415 - needed once a reference
-
-    return NormalDist().inv_cdf(p)
+    while exceeded(high) > alpha:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if exceeded(middle) > alpha else (low, middle)
+    return high

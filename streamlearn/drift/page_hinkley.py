@@ -1,0 +1,79 @@
+"""Page-Hinkley: E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from streamlearn.drift.base import Direction, Kind, detectors, restored, saved
+from streamlearn.registry import Config as BaseConfig
+
+
+@detectors.register("page-hinkley")
+class PageHinkley:
+    """Adds up by how much observations exceed their mean; drift is where the sum has risen far above its lowest.
+
+    In the form of Gama et al., "A survey on concept drift adaptation", ACM Computing Surveys 46, 2014. After an alarm
+    it begins anew. The threshold decides how rare false alarms are, in units of the signal: with `standardized`, which
+    is the default, the unit is the signal's own standard deviation, so that one threshold fits every signal.
+    """
+
+    takes: ClassVar[Kind] = "number"
+
+    class Config(BaseConfig):
+        """What change matters."""
+
+        grace: int = Field(200, ge=1, le=1_000_000, description="Observations before the first test.")
+        delta: float = Field(0.1, ge=0, description="A change of the mean up to this does not count.")
+        threshold: float = Field(60.0, gt=0, description="Of the sum; in standard deviations where standardized.")
+        alpha: float = Field(0.9999, gt=0, le=1, description="The sum forgets by this factor at each observation.")
+        direction: Direction = Field("up", description="Which change of the mean is drift: up, down or both.")
+        standardized: bool = Field(True, description="Count in standard deviations of the signal.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.statistic, self.threshold = math.nan, config.threshold
+        self._clear()
+
+    def _clear(self) -> None:
+        self.count, self.mean, self._deviation = 0, 0.0, 0.0
+        self._up = self._lowest = self._down = self._highest = 0.0
+
+    def update(self, value: float) -> bool:
+        """Take in an observation; return whether the mean has changed."""
+        alpha, delta = self.config.alpha, self.config.delta
+        self.count += 1
+        before = self.mean
+        self.mean += (value - before) / self.count
+        self._deviation += (value - before) * (value - self.mean)
+        excess = value - self.mean
+        if self.config.standardized:
+            spread = math.sqrt(self._deviation / self.count)
+            excess = excess / spread if spread > 0 else 0.0
+        self._up = alpha * self._up + excess - delta
+        self._down = alpha * self._down + excess + delta
+        self._lowest = self._up if self.count == 1 else min(self._lowest, self._up)
+        self._highest = self._down if self.count == 1 else max(self._highest, self._down)
+        if self.count < self.config.grace:
+            return False
+        rise, fall = self._up - self._lowest, self._highest - self._down
+        self.statistic = {"up": rise, "down": fall, "both": max(rise, fall)}[self.config.direction]
+        if self.statistic <= self.threshold:
+            return False
+        self._clear()
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the numbers."""
+        return {
+            "count": self.count, "mean": self.mean, "deviation": self._deviation, "statistic": saved(self.statistic),
+            "up": self._up, "lowest": self._lowest, "down": self._down, "highest": self._highest,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the numbers."""
+        self.count, self.mean, self._deviation = int(state["count"]), float(state["mean"]), float(state["deviation"])
+        self._up, self._lowest = float(state["up"]), float(state["lowest"])
+        self._down, self._highest = float(state["down"]), float(state["highest"])
+        self.statistic = restored(state["statistic"])
