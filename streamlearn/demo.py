@@ -27,6 +27,7 @@ from streamlearn.run import assemble, connected, signals, waiting
 from streamlearn.scenarios import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service import Service, Turn
 from streamlearn.settings import Settings, check
+from streamlearn.state import Dashboard
 from streamlearn.transport.base import Message
 from streamlearn.transport.embedded import EmbeddedBroker
 from streamlearn.transport.kafka import KafkaSettings
@@ -37,6 +38,10 @@ SEED = 0
 CHUNK = 48  # events produced before the services take their turns: they see the stream in its order
 LEARNING, FROZEN, NAIVE = "learning", "frozen after warm-up", "learning without rehearsal"
 LINE_SECONDS = 5.0
+
+# A short stream: drift is looked for in less of it than by default.
+WATCHED = {"embedding": "mmd", "confidence": "ks", "label": "js", "unknown_tokens": "ks", "novelty": "ks"}
+WINDOWS = {"reference": 200, "window": 100}
 
 
 def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: bool) -> None:
@@ -60,7 +65,8 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
         }
         main = services[LEARNING]
         topics = main.root.kafka.topics
-        address = _serve(stack, main)
+        dashboard = Dashboard(main)
+        address = _serve(stack, main, dashboard)
         _greet(console, broker.bootstrap_servers, topics.events, topics.predictions, address)
         board = Scoreboard(stream, story)
         stack.enter_context(signals(main.stop.set))
@@ -72,14 +78,16 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
                 producer.send(topics.events, [Message(event.value, event.key) for event in chunk])
                 producer.commit({})
                 for name, service in services.items():
-                    _take(service, name, start + len(chunk), board, refresh)
+                    _take(service, name, start + len(chunk), board, refresh, dashboard)
                 if main.stop.is_set():
                     break
             else:  # the end of the stream: nothing will fill the last batches
                 for service in services.values():
                     service.flush()
             while keep and not main.stop.is_set():
-                board.add(LEARNING, main.turn())
+                turn = main.turn()
+                board.add(LEARNING, turn)
+                dashboard.observe(turn)
                 refresh()
         Console(highlight=False, stderr=json_output).print(board.table(main))
         if json_output:
@@ -105,6 +113,9 @@ def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: s
             "head_learning_rate": 1e-2,
             "max_wait_seconds": 3600,
         },
+        "probes": {"share": 0},  # too short a stream to hold back labels: the author knows the truth of every event
+        "drift": {signal: {"name": name, **WINDOWS} for signal, name in WATCHED.items()},
+        "web": {"show_payloads": True},  # the stream is invented
         "snapshots": {"path": folder},
     }
     frozen = {**base, "name": "demo-frozen", "learner": {**base["learner"], "max_steps": labelled // 8}}
@@ -121,24 +132,28 @@ def _service(stack: ExitStack, settings: Settings, broker: EmbeddedBroker) -> Se
     return service
 
 
-def _serve(stack: ExitStack, service: Service) -> str:
+def _serve(stack: ExitStack, service: Service, dashboard: Dashboard) -> str:
     metrics = service.root.metrics
     try:
-        return stack.enter_context(serve(service, metrics.host, metrics.port))
+        return stack.enter_context(serve(service, metrics.host, metrics.port, dashboard))
     except ConfigError:  # the usual port is taken: any other will do for a demo
-        return stack.enter_context(serve(service, metrics.host, 0))
+        return stack.enter_context(serve(service, metrics.host, 0, dashboard))
 
 
-def _take(service: Service, name: str, events: int, board: "Scoreboard", refresh: "Refresh") -> None:
-    """Let one service take its turns until it has seen so many events."""
+def _take(
+    service: Service, name: str, events: int, board: "Scoreboard", refresh: "Refresh", dashboard: Dashboard
+) -> None:
+    """Let one service take its turns until it has seen so many events; the status page shows the learning one."""
     while board.seen[name] < events:
         turn = service.turn()
         board.add(name, turn)
+        if name == LEARNING:
+            dashboard.observe(turn)
         refresh()
 
 
 def _greet(console: Console, servers: str, events: str, predictions: str, address: str) -> None:
-    console.print(f"A broker inside this process listens on [bold]{servers}[/]; metrics on {address}/metrics")
+    console.print(f"A broker inside this process listens on [bold]{servers}[/]; the status page is {address}")
     console.print("Try in another terminal:")
     console.print(
         f"""  echo '{{"id": "mine", "text": "my card is gone"}}' | """
@@ -237,8 +252,15 @@ class Scoreboard:
                 f"learned: {totals.labels['learned']:,} labels of {len(service.learner.task.labels)} intents in "
                 f"{service.learner.step:,} steps, {totals.samples_replayed:,} samples rehearsed"
             ),
+            Text(f"drift called: {_drift(service) or 'not once'}"),
             Text(f"detected: {sum(self.refused.values())} of {self._bad} bad records ({refused}), each a dead letter"),
         )
+
+
+def _drift(service: Service) -> str:
+    """Say which signals drifted, and how often: "label 2, novelty 1"."""
+    called = service.monitor.totals() if service.monitor is not None else {}
+    return ", ".join(f"{signal} {count}" for (_, signal), count in called.items() if count)
 
 
 class Refresh:

@@ -4,18 +4,20 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from streamlearn.dead_letters import Reason
 from streamlearn.stages import Histogram
 
 if TYPE_CHECKING:
     from streamlearn.service import Service
 
 OTHER = "other"
+REASONS = get_args(Reason)  # each from the start: a series that begins at 1 hides its first rise
 ABSTAINED = ""  # no label can be called so
 OUTCOMES = ("learned", "probe", "discarded", "held_back")
 
@@ -90,8 +92,8 @@ def _predictions(service: "Service") -> list[Sample]:
 
 
 def _memory(service: "Service") -> list[Sample]:
-    names = service.learner.task.labels.names
-    return _by_label(service, {names[label]: count for label, count in service.learner.memory.counts().items()})
+    names, counts = list(service.learner.task.labels.names), service.learner.memory.counts()
+    return _by_label(service, {name: counts.get(number, 0) for number, name in enumerate(names)})
 
 
 CATALOGUE: tuple[Entry, ...] = (
@@ -114,7 +116,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "dead_letters",
         "counter",
         "Events that could not be taken, by reason.",
-        lambda s: _by(s.totals.dead_letters.copy()),
+        lambda s: _by(s.totals.dead_letters.copy(), REASONS),
         ("reason",),
     ),
     Entry("learner_steps", "counter", "Optimizer steps taken.", lambda s: _one(s.learner.step)),

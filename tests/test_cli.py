@@ -9,7 +9,17 @@ import pytest
 
 from tests.kafka.helpers import call, configuration
 
-COMMANDS = ["run", "demo", "produce", "tail", "doctor", "config show", "config check", "config schema"]
+COMMANDS = [
+    "run",
+    "demo",
+    "produce",
+    "tail",
+    "doctor",
+    "config show",
+    "config check",
+    "config schema",
+    "dashboards export",
+]
 AWAY = "127.0.0.1:1"  # nobody listens there
 
 
