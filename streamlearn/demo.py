@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -73,22 +73,26 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
         producer = KafkaOutlet(KafkaSettings(broker.bootstrap_servers))
         stack.callback(producer.close)
         with _view(console, main, board, live=console.is_terminal and not headless) as refresh:
+
+            def look(name: str, turn: Turn) -> None:
+                board.add(name, turn)
+                if name == LEARNING:  # the one on the status page
+                    dashboard.observe(turn)
+                refresh()
+
             for start in range(0, len(stream), CHUNK):
                 chunk = stream[start : start + CHUNK]
                 producer.send(topics.events, [Message(event.value, event.key) for event in chunk])
                 producer.commit({})
                 for name, service in services.items():
-                    _take(service, name, start + len(chunk), board, refresh, dashboard)
+                    _take(service, name, start + len(chunk), board, look)
                 if main.stop.is_set():
                     break
             else:  # the end of the stream: nothing will fill the last batches
                 for service in services.values():
                     service.flush()
             while keep and not main.stop.is_set():
-                turn = main.turn()
-                board.add(LEARNING, turn)
-                dashboard.observe(turn)
-                refresh()
+                look(LEARNING, main.turn())
         Console(highlight=False, stderr=json_output).print(board.table(main))
         if json_output:
             sys.stdout.write(json.dumps({**main.summary(), "demo": board.figures()}) + "\n")
@@ -140,16 +144,10 @@ def _serve(stack: ExitStack, service: Service, dashboard: Dashboard) -> str:
         return stack.enter_context(serve(service, metrics.host, 0, dashboard))
 
 
-def _take(
-    service: Service, name: str, events: int, board: "Scoreboard", refresh: "Refresh", dashboard: Dashboard
-) -> None:
-    """Let one service take its turns until it has seen so many events; the status page shows the learning one."""
+def _take(service: Service, name: str, events: int, board: "Scoreboard", look: Callable[[str, Turn], None]) -> None:
+    """Let one service take its turns until it has seen so many events."""
     while board.seen[name] < events:
-        turn = service.turn()
-        board.add(name, turn)
-        if name == LEARNING:
-            dashboard.observe(turn)
-        refresh()
+        look(name, service.turn())
 
 
 def _greet(console: Console, servers: str, events: str, predictions: str, address: str) -> None:
