@@ -10,15 +10,8 @@ import pytest
 from tests.kafka.helpers import call, configuration
 
 COMMANDS = [
-    "run",
-    "demo",
-    "produce",
-    "tail",
-    "doctor",
-    "config show",
-    "config check",
-    "config schema",
-    "dashboards export",
+    *("run", "demo", "produce", "tail", "doctor"),
+    *("config show", "config check", "config schema", "dashboards export"),
 ]
 AWAY = "127.0.0.1:1"  # nobody listens there
 
