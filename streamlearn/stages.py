@@ -74,10 +74,13 @@ class Stages:
 
     def add(self, stage: str, seconds: float) -> None:
         """Count seconds that were measured elsewhere."""
-        histogram = self.histograms.get(stage)
-        if histogram is None:
-            histogram = self.histograms[stage] = Histogram(self.bounds)
-        histogram.observe(seconds)
+        self.histogram(stage).observe(seconds)
+
+    def histogram(self, stage: str) -> Histogram:
+        """Return the histogram of a stage, made where it is not there yet."""
+        if stage not in self.histograms:
+            self.histograms[stage] = Histogram(self.bounds)
+        return self.histograms[stage]
 
     def seconds(self) -> dict[str, float]:
         """Return the total of each stage."""

@@ -97,6 +97,12 @@ def outside(stage_seconds):
     return sum(spent for stage, spent in seconds.items() if stage not in MODEL) / sum(seconds.values())
 
 
+def watching(stage_seconds):
+    """Return the share of the time that goes into probes, drift and the answers to Prometheus."""
+    work = sum(spent for stage, spent in stage_seconds.items() if stage != "wait")
+    return sum(stage_seconds.get(stage, 0.0) for stage in ("probe", "drift", "export")) / work
+
+
 @pytest.mark.tool("kcat")
 def test_a_short_stream_of_classes_that_come_in_groups(tmp_path, kafka, new_topic, fresh_name, tiny):
     """What the whole data set takes below, in small."""
@@ -148,3 +154,4 @@ def test_clinc150_in_ten_groups_of_classes(tmp_path, kafka, new_topic, fresh_nam
     right = sum(labels[made["id"]] == made["label"] for made in result.predictions if made["id"] in labels)
     assert right / len(test) >= 0.88
     assert outside(result.summary["stage_seconds"]) < 0.05
+    assert watching(result.summary["stage_seconds"]) < 0.1
