@@ -32,7 +32,7 @@ class ProbesConfig(Config):
     )
     capacity: int = Field(6000, ge=ENOUGH, le=1_000_000, description="Probes of all labels together.")
     budget: float = Field(
-        0.6, ge=0, le=1000, description="Probes evaluated per labelled event; more where `every` needs it."
+        0.3, ge=0, le=1000, description="Probes evaluated per labelled event; more where `every` needs it."
     )
     every: int = Field(
         1000, ge=1, le=10_000_000, description="Labelled events within which each label's probes are evaluated."

@@ -117,7 +117,7 @@ class Windows(ABC, Generic[T]):
 
 
 def gamma_quantile(shape: float, alpha: float) -> float:
-    """Return what a gamma variable of this shape and scale 1 exceeds with probability `alpha`; by bisection."""
+    """Return what a gamma variable of this shape and scale 1 exceeds with probability `alpha`, to six digits."""
     low, high = 0.0, shape + 1.0
     own = torch.tensor(shape, dtype=torch.float64)
 
@@ -125,8 +125,8 @@ def gamma_quantile(shape: float, alpha: float) -> float:
         return float(torch.special.gammaincc(own, torch.tensor(value, dtype=torch.float64)))
 
     while exceeded(high) > alpha:
-        low, high = high, 2 * high
-    for _ in range(60):
+        low, high = high, high * 1.5 + 5
+    for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if exceeded(middle) > alpha else (low, middle)
     return high
