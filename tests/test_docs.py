@@ -20,7 +20,8 @@ from streamlearn.settings import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "deploy").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *GUIDES]
 
 
 def blocks(language, text=README):
@@ -28,13 +29,14 @@ def blocks(language, text=README):
 
 
 def calls():
-    """Every call of `streamlearn` in the README's shell blocks and in its text."""
-    for block in blocks("sh"):
-        code = re.sub(r"<<'EOF'\n.*?^EOF$", "", block, flags=re.DOTALL | re.MULTILINE)
-        yield from (line for line in code.splitlines() if line.startswith("streamlearn "))
-    yield from re.findall(
-        r"`(streamlearn [a-z][^`]*)`", re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
-    )
+    """Every call of `streamlearn` in the shell blocks and in the text of README and guides."""
+    for page in (ROOT / "README.md", *GUIDES):
+        text = page.read_text(encoding="utf-8")
+        for block in blocks("sh", text):
+            code = re.sub(r"<<'EOF'\n.*?^EOF$", "", block, flags=re.DOTALL | re.MULTILINE)
+            yield from (line for line in code.splitlines() if line.startswith("streamlearn "))
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        yield from re.findall(r"`(streamlearn [a-z][^`.]*)`", prose)
 
 
 @pytest.mark.parametrize("name", files())
@@ -114,8 +116,18 @@ def test_the_python_blocks_compile():
         compile(block, "README.md", "exec")
 
 
-@pytest.mark.parametrize("call", list(calls()))
-def test_the_commands_that_the_readme_names_are_there(call):
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_the_blocks_of_a_guide_run(page):
+    text = page.read_text(encoding="utf-8")
+    for block in blocks("python", text):
+        exec(compile(block, str(page), "exec"), {})  # noqa: S102 - what a guide shows has to run
+    for block in blocks("yaml", text):
+        given = {"model": {"name": "x"}, "task": "sequence-classification", "kafka": {"topics": {"events": "e"}}}
+        Draft202012Validator(schema()).validate({"name": "x", **given, **yaml.safe_load(block)})
+
+
+@pytest.mark.parametrize("call", sorted(set(calls())))
+def test_the_commands_that_the_pages_name_are_there(call):
     command, words = typer.main.get_command(app), shlex.split(call, comments=True)[1:]
     while words and hasattr(command, "commands"):
         assert words[0] in command.commands, call

@@ -66,7 +66,8 @@ class JS(Windows[str]):
     New labels may come at any time. The threshold is that of a permutation test, which deals out the labels of both
     windows anew, without dealing: mean and variance of what that gives are sums over the labels (Morris, "Central limit
     theorems for multinomial sums", Annals of Statistics 3, 1975), and the gamma distribution that matches them has the
-    tail that a feasible number of permutations cannot show.
+    tail that a feasible number of permutations cannot show. Among few labels the variance is put too high: the test is
+    rarer to call drift there than `alpha` says.
     """
 
     takes: ClassVar[Kind] = "label"

@@ -52,7 +52,7 @@ class Reading(NamedTuple):
 
 
 class Monitor:
-    """Feeds each signal to its detector.
+    """Feeds each signal to its detector. What is not a finite number is no observation.
 
     Args:
         watched: the detector of each signal that is watched.
@@ -81,7 +81,8 @@ class Monitor:
         the served labels (None where there was none), the shares of unknown tokens, the novelties."""
         found: list[Detection] = []
         if "embedding" in self._detectors:
-            found += self._feed("embedding", embeddings.cpu())
+            rows = embeddings.cpu()
+            found += self._feed("embedding", rows[torch.isfinite(rows).all(1)])
         found += self._numbers("confidence", confidences)
         found += self._feed("label", (label for label in labels if label is not None))
         found += self._numbers("unknown_tokens", unknown_tokens)
@@ -126,7 +127,7 @@ class Monitor:
     def _numbers(self, signal: str, values: Iterable[float]) -> Iterator[Detection]:
         if signal not in self._detectors:
             return iter(())
-        return self._feed(signal, (value for value in map(float, values) if not math.isnan(value)))
+        return self._feed(signal, (value for value in map(float, values) if math.isfinite(value)))
 
     def _feed(self, signal: str, values: Iterable[Any]) -> Iterator[Detection]:
         detector, name = self._detectors.get(signal), self._names.get(signal, "")

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 
 class Novelty:
-    """Keeps the mean direction of each class's embeddings.
+    """Keeps the mean direction of each class's embeddings: running sums in float32 on the CPU, where adding up has one
+    order whatever the device.
 
     Args:
         max_labels: classes that are kept; later ones are not.
@@ -29,7 +30,7 @@ class Novelty:
         """
         if not self._rows:
             return np.full(len(embeddings), np.nan)
-        means = functional.normalize(self._sums[: len(self._rows)], dim=1)
+        means = functional.normalize(self._sums[: len(self._rows)], dim=1).to(embeddings.device)
         nearest = (functional.normalize(embeddings.float(), dim=1) @ means.T).amax(1)
         return (1 - nearest).double().cpu().numpy()
 
@@ -38,12 +39,12 @@ class Novelty:
         known = [row for row, label in enumerate(labels) if self._row(label) is not None]
         if not known:
             return
-        directions = functional.normalize(embeddings[known].float(), dim=1)
+        directions = functional.normalize(embeddings[known].float().cpu(), dim=1)
         if len(self._rows) > len(self._sums):
             grown = directions.new_zeros(1 << (len(self._rows) - 1).bit_length(), directions.shape[1])
             grown[: len(self._sums)] = self._sums if len(self._sums) else 0
             self._sums = grown
-        rows = torch.tensor([self._rows[labels[row]] for row in known], device=directions.device)
+        rows = torch.tensor([self._rows[labels[row]] for row in known])
         self._sums.index_add_(0, rows, directions)
 
     def _row(self, label: str) -> int | None:
