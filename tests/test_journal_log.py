@@ -136,7 +136,7 @@ def test_batches_come_again_as_they_were(values, sizes, skipped):
 def test_other_records_at_the_same_offsets_are_an_error():
     start, batches = taken(inputs([b"a", b"b", b"c"], 1), [3])
     refetch = Refetch(MemorySource(inputs([b"a", b"x", b"c"], 1), ["events"]), start)
-    with pytest.raises(StreamlearnError, match="(?s)other records there.*accept_loss"):
+    with pytest.raises(StreamlearnError, match=r"(?s)other records there.*accept_loss"):
         refetch.take(batches[0][0])
 
 
