@@ -20,7 +20,7 @@ from tests.kafka.prometheus import prometheus, scraped
 
 # The lower layers stand still, to save time; every tenth of the stream brings the probes of all classes in turn.
 LEARNER = {"freeze": "layers", "frozen_layers": 4}
-PROBES = {"share": 0.25, "budget": 1.5}
+PROBES = {"share": 0.25, "budget": 1.0}
 
 
 def stream(folder, data, order, classes):
