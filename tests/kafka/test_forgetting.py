@@ -12,6 +12,7 @@ from streamlearn.continual import offline
 from streamlearn.run import assemble, connected
 from streamlearn.service import Limits
 from streamlearn.settings import check
+from streamlearn.state import Dashboard
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings
 from streamlearn.web import serve
@@ -58,8 +59,17 @@ def measured(folder, kafka, name, topic, *, task, strategy, learner):
     answers = []
     with connected(settings, kafka) as (source, outlet):
         service = assemble(settings, source, outlet)
-        with serve(service, "127.0.0.1", 0) as address, prometheus(folder, address.removeprefix("http://")) as server:
-            service.run(Limits(until_idle=3), lambda turn: answers.extend(turn.probes))
+        dashboard = Dashboard(service)
+
+        def look(turn):
+            dashboard.observe(turn)
+            answers.extend(turn.probes)
+
+        with (
+            serve(service, "127.0.0.1", 0, dashboard) as address,
+            prometheus(folder, address.removeprefix("http://")) as server,
+        ):
+            service.run(Limits(until_idle=3), look)
             at = scraped(server)
             by_label = server.query("streamlearn_class_forgetting", at=at)
             return {
