@@ -40,7 +40,8 @@ def stream(folder, data, order, classes):
 
 
 def measured(folder, kafka, name, topic, *, task, strategy, learner):
-    """Run the service on the topic to its end; return what Prometheus reads then, and what follows from the probes' recorded answers."""
+    """Run the service on the topic to its end; return what Prometheus reads then, and what the answers of the probes
+    give by plain definition."""
     settings = check(
         {
             "name": name,
