@@ -8,7 +8,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -58,6 +58,8 @@ def place(request, tmp_path):
 
 
 @given(states)
+@example({"part": {"$tensor": "x", "a.b": torch.ones(1), "a": {"b": torch.zeros(1)}, "__metadata__": torch.ones(0)}})
+@example({"part": {"one": {"$float": "1"}, "other": {"$items": []}, "third": ({"$tuple": []}, {1: math.nan})}})
 @settings(max_examples=150, deadline=None)
 def test_a_state_comes_back_bit_for_bit(state):
     store = Snapshots(f"memory://{token_hex(8)}")
