@@ -1,8 +1,8 @@
 """What is measured beside the predictions: prequential figures, probes, drift."""
 
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,6 +87,23 @@ class Measures:
             numbers = [self.labels.number(sample.label) for sample in due]
             correct = np.array([number == top for number, top in zip(numbers, scores.top[:, 0].tolist(), strict=True)])
             return self.probes.record(due, correct, scores.top_scores[:, 0].astype(np.float64))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every measure."""
+        return {
+            "prequential": self.prequential.state_dict(),
+            "probes": self.probes.state_dict(),
+            "novelty": self.novelty.state_dict(),
+            "monitor": None if self.monitor is None else self.monitor.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of every measure."""
+        self.prequential.load_state_dict(state["prequential"])
+        self.probes.load_state_dict(state["probes"])
+        self.novelty.load_state_dict(state["novelty"])
+        if self.monitor is not None and state["monitor"] is not None:
+            self.monitor.load_state_dict(state["monitor"])
 
     def _compare(
         self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, rows: Sequence[int]

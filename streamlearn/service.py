@@ -5,7 +5,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -304,6 +304,34 @@ class Service:
         if since is None or now - since < self.root.learner.max_wait_seconds:
             return []
         return self.flush()
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """Return all that it takes to go on after the last turn, in parts: what was learned, measured and counted.
+
+        Tensors of the model are the live ones: write them before the next turn.
+        """
+        return {
+            **self.learner.state_dict(),
+            "measures": self.measures.state_dict(),
+            "service": {
+                "totals": self.totals.state_dict(),
+                "decoder": self.decoder.state_dict(),
+                "waiting_since": self._waiting_since,
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over what a service of the same configuration returned.
+
+        Raises:
+            ConfigError: it does not fit.
+        """
+        own = state["service"]
+        self.learner.load_state_dict(state)
+        self.measures.load_state_dict(state["measures"])
+        self.totals.load_state_dict(own["totals"])
+        self.decoder.load_state_dict(own["decoder"])
+        self._waiting_since = own["waiting_since"]
 
     def _learned(self, updates: list[Update]) -> list[Update]:
         totals = self.totals

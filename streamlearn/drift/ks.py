@@ -30,6 +30,8 @@ def gaps(first: Floats, second: Floats) -> Floats:
 class KS(Windows[float]):
     """Drift is where the distribution functions of a reference window and of a sliding one have a gap too large.
 
+    A change in the other direction than `direction` begins a new reference too, but is not called drift.
+
     The threshold is Smirnov's limit for large samples. Among numbers with ties the test is rarer to call drift than
     `alpha` says, never oftener.
     """
@@ -53,6 +55,10 @@ class KS(Windows[float]):
     def _distance(self, values: Sequence[float]) -> float:
         found = gaps(self._sorted, np.sort(np.asarray(values, np.float64)))
         return float({"up": found, "down": -found, "both": np.abs(found)}[self.config.direction].max())
+
+    def _other_distance(self, values: Sequence[float]) -> float:
+        found = gaps(self._sorted, np.sort(np.asarray(values, np.float64)))
+        return float({"up": -found, "down": found, "both": np.full(1, -math.inf)}[self.config.direction].max())
 
     def _threshold(self, sliding: Sequence[float]) -> float:
         n, m = len(self._sorted), len(sliding)

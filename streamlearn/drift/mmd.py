@@ -12,6 +12,7 @@ from streamlearn.drift.base import Kind, detectors
 from streamlearn.drift.windows import Windows, WindowsConfig, gamma_quantile
 
 PAIRS = 2_000  # for the median of the distances
+ROUNDING = 1e-9  # of the statistic, whose range is 0 to 4: vectors that are all the same differ by less
 
 
 @detectors.register("mmd")
@@ -68,7 +69,7 @@ class MMD(Windows[torch.Tensor]):
         return float((self._features(torch.stack(list(values))).mean(0) - self._mean).double().square().sum())
 
     def _threshold(self, sliding: Sequence[torch.Tensor]) -> float:
-        return self._tail * (1 / self.config.reference + 1 / len(sliding))
+        return max(self._tail * (1 / self.config.reference + 1 / len(sliding)), ROUNDING)
 
     def _features(self, rows: torch.Tensor) -> torch.Tensor:
         """Return features of shape (n, features), whose inner products are the kernel's values."""

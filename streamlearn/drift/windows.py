@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -64,10 +64,12 @@ class Windows(ABC, Generic[T]):
             return False
         del self._sliding[: -self.config.window]
         self.statistic, self.threshold = self._test(self._sliding)
-        if not self.statistic > self.threshold:
+        drift = self.statistic > self.threshold
+        measure = self._distance if drift else self._other_distance
+        if not measure(self._sliding) > self.threshold:
             return False
-        self._reference, self._sliding, self._ready = self._sliding[-self._since_change() :], [], False
-        return True
+        self._reference, self._sliding, self._ready = self._sliding[-self._since_change(measure) :], [], False
+        return drift
 
     @abstractmethod
     def _learn(self, reference: Sequence[T]) -> None:
@@ -77,6 +79,12 @@ class Windows(ABC, Generic[T]):
     def _distance(self, values: Sequence[T]) -> float:
         """Return how far values are from the reference."""
 
+    def _other_distance(self, values: Sequence[T]) -> float:
+        """Return how far values are from the reference in a direction that is not called drift: past the threshold,
+        a new reference begins silently."""
+        del values
+        return -math.inf
+
     @abstractmethod
     def _threshold(self, sliding: Sequence[T]) -> float:
         """Return the distance that the sliding window exceeds with probability alpha if nothing has changed."""
@@ -84,12 +92,12 @@ class Windows(ABC, Generic[T]):
     def _test(self, sliding: Sequence[T]) -> tuple[float, float]:
         return self._distance(sliding), self._threshold(sliding)
 
-    def _since_change(self) -> int:
+    def _since_change(self, measure: Callable[[Sequence[T]], float]) -> int:
         """Return how many of the newest observations the change is likeliest to have brought."""
         step = max(10, min(self.config.every, self.config.window // 10))
         sizes = range(step, self.config.window + 1, step)
         m = self.config.reference
-        return max(sizes, key=lambda n: (n * m / (n + m)) ** self.power * self._distance(self._sliding[-n:]))
+        return max(sizes, key=lambda n: (n * m / (n + m)) ** self.power * measure(self._sliding[-n:]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return both windows."""
