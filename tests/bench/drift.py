@@ -2,8 +2,8 @@
 
 Made-up streams, the same for all: errors, numbers, vectors and labels that change at once after 1,000 observations,
 that change step by step over the next 1,000, or that do not change. River's detectors stand beside ours for the four
-that it has, with ours at river's settings too. Prints a markdown table, and the cost of a whole monitor; times are those
-of the processor.
+that it has, with ours at river's settings too. Prints a markdown table, and what a whole monitor costs. Times are the
+processor's.
 """
 
 import argparse
