@@ -353,7 +353,8 @@ def _known(value: float | None) -> float | None:
 
 
 def _ratio(statistic: float, threshold: float) -> float | None:
-    return _known(statistic / threshold) if threshold else None
+    """What is below 0, a change that is not called drift, reads 0."""
+    return _known(max(0.0, statistic / threshold)) if threshold else None
 
 
 def _rate(count: int, seconds: float) -> float | None:

@@ -16,8 +16,8 @@ class Detector(Protocol):
 
     `takes` says what an observation is: an error (0 or 1), a number, a vector (a tensor of shape (d,)) or a label.
     Drift was called at the last test if and only if `statistic` is above `threshold`; a detector whose method looks for
-    a fall turns the sign. Both are nan until there is enough to tell. After an alarm a detector begins anew with what
-    its paper keeps; statistic and threshold still read what they read at the alarm, until the next test.
+    a fall turns the sign. Both are nan until there is enough to tell. After an alarm a detector begins anew
+    with what its paper keeps; right after it, statistic and threshold read what they read at the alarm.
     """
 
     takes: ClassVar[Kind]

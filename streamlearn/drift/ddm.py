@@ -41,6 +41,7 @@ class DDM:
         self.count += 1
         self.rate += (value - self.rate) / self.count
         if self.count <= self.config.grace:
+            self.statistic = math.nan  # what was read at the last alarm is over
             return False
         deviation = math.sqrt(max(0.0, self.rate * (1 - self.rate)) / self.count)
         if self._lowest is None or self.rate + deviation <= self._lowest[0] + self._lowest[1]:

@@ -53,6 +53,7 @@ class KSWIN:
         self._values.append(float(value))
         size, newest = self.config.window, self.config.newest
         if len(self._values) < size:
+            self.statistic = math.nan  # what was read at the last alarm is over
             return False
         del self._values[:-size]
         values = np.asarray(self._values)

@@ -60,6 +60,7 @@ class PageHinkley:
         self._lowest = self._up if self.count == 1 else min(self._lowest, self._up)
         self._highest = self._down if self.count == 1 else max(self._highest, self._down)
         if self.count < self.config.grace:
+            self.statistic = math.nan  # what was read at the last alarm is over
             return False
         rise, fall = self._up - self._lowest, self._highest - self._down
         self.statistic = {"up": rise, "down": fall, "both": max(rise, fall)}[self.config.direction]

@@ -54,6 +54,7 @@ class Windows(ABC, Generic[T]):
         """Take in an observation; return whether the sliding window differs from the reference."""
         self.count += 1
         if not self._ready:
+            self.statistic = math.nan  # what was read at the last alarm is over
             self._reference.append(value)
             if len(self._reference) >= self.config.reference:
                 self._learn(self._reference)
