@@ -108,10 +108,13 @@ class DriftConfig(Config):
     embedding: ComponentSpec | None = Field(
         ComponentSpec(name="mmd"), description="Mean word embedding of each text; needs no labels, as those below."
     )
-    confidence: ComponentSpec | None = Field(ComponentSpec(name="ks"), description="Score of the served prediction.")
+    confidence: ComponentSpec | None = Field(
+        ComponentSpec.model_validate({"name": "ks", "direction": "down"}),
+        description="Score of the served prediction.",
+    )
     label: ComponentSpec | None = Field(ComponentSpec(name="js"), description="The predicted label.")
     unknown_tokens: ComponentSpec | None = Field(
-        ComponentSpec(name="ks"), description="Share of a text's tokens that the tokenizer does not know."
+        ComponentSpec(name="adwin"), description="Share of a text's tokens that the tokenizer does not know."
     )
     novelty: ComponentSpec | None = Field(
         ComponentSpec(name="ks"), description="Cosine distance of a text from the nearest class."

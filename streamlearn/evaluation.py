@@ -70,7 +70,7 @@ class Prequential:
         Returns:
             The event's loss: the label's negative log-probability (nats), at most -log(1e-6).
         """
-        loss = -math.log(max(probability, CERTAINLY_WRONG))
+        loss = -math.log(max(CERTAINLY_WRONG, probability))  # in this order, nan counts as wrong
         pairs = tuple(dict.fromkeys(map(self._pair, slices.items()))) if slices else ()
         entry = Scored(predicted, label, loss, math.nan if confidence is None else confidence, pairs)
         if len(self.window) == self.window.maxlen:

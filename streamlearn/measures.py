@@ -10,6 +10,7 @@ from streamlearn.batch import Sample
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
 from streamlearn.events import Event, Prediction
+from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.predictor import Answer, ServedModel
 from streamlearn.probes import Probes, Result
@@ -17,8 +18,6 @@ from streamlearn.stages import Stages
 from streamlearn.tasks import Labels
 
 log = logging.getLogger(__name__)
-
-DETECTIONS = 100  # the latest ones are kept for whoever asks
 
 
 class Seen(NamedTuple):
@@ -36,6 +35,7 @@ class Measures:
         probes: chooses what is kept out of training, and measures forgetting on it.
         monitor: watches the signals for drift; None watches nothing.
         novelty: how far an event is from every class.
+        memory: what was learned and is rehearsed.
         served: the model that answers the probes.
         labels: the task's vocabulary.
         stages: takes the time.
@@ -48,12 +48,13 @@ class Measures:
         monitor: Monitor | None,
         novelty: Novelty,
         *,
+        memory: ReplayMemory,
         served: ServedModel,
         labels: Labels,
         stages: Stages,
     ) -> None:
         self.prequential, self.probes, self.monitor, self.novelty = prequential, probes, monitor, novelty
-        self.served, self.labels, self.stages = served, labels, stages
+        self.memory, self.served, self.labels, self.stages = memory, served, labels, stages
         self.detections: list[Detection] = []  # those of the last batch
 
     @property
@@ -70,7 +71,8 @@ class Measures:
         with self.stages("evaluate"):
             errors, losses = self._compare(events, predictions, answer, rows)
             samples = [Sample(events[row].id, answer.tokens[row], str(events[row].label)) for row in rows]
-            learned = [sample for sample in samples if not self.probes.offer(sample)]
+            # What was learned before, and comes again, must not become a probe.
+            learned = [sample for sample in samples if sample.id in self.memory or not self.probes.offer(sample)]
         with self.stages("drift"):
             self._watch(events, predictions, answer, errors=errors, losses=losses)
         return Seen(learned, len(samples) - len(learned))
@@ -86,7 +88,8 @@ class Measures:
             scores = self.served.task.scores(self.served.output([sample.tokens for sample in due]), 1)
             numbers = [self.labels.number(sample.label) for sample in due]
             correct = np.array([number == top for number, top in zip(numbers, scores.top[:, 0].tolist(), strict=True)])
-            return self.probes.record(due, correct, scores.top_scores[:, 0].astype(np.float64))
+            confidence = scores.top_scores[:, 0].astype(np.float64)
+            return self.probes.record(due, correct, confidence, known=len(self.labels))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every measure."""

@@ -41,7 +41,9 @@ class ProbesConfig(Config):
     @model_validator(mode="after")
     def _a_cohort_fits(self) -> "ProbesConfig":
         if self.capacity < self.per_label:
-            raise ValueError(f"capacity {self.capacity} holds no cohort of {self.per_label}: raise it to per_label")
+            raise ValueError(
+                f"capacity {self.capacity} holds no cohort of {self.per_label}: raise capacity to at least {self.per_label}"
+            )
         return self
 
 
@@ -178,7 +180,12 @@ class Probes:
         return [self._store[self._store.slot_of[sample_id]] for each in self._pending for sample_id in each.ids]
 
     def record(
-        self, samples: Sequence[Sample], correct: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64]
+        self,
+        samples: Sequence[Sample],
+        correct: npt.NDArray[np.bool_],
+        confidence: npt.NDArray[np.float64],
+        *,
+        known: int | None = None,
     ) -> list[Result]:
         """Take in the answers to the probes that `due` gave, and return the results of its evaluations, in order.
 
@@ -186,6 +193,7 @@ class Probes:
             samples: what `due` returned.
             correct: whether each was answered right, shape (n,).
             confidence: what the model gave its answers, shape (n,).
+            known: how many labels the model knows, for `forward_transfer`; those met here where not given.
         """
         pending, self._pending = self._pending, []
         assert [sample.id for sample in samples] == [sample_id for each in pending for sample_id in each.ids]
@@ -207,7 +215,7 @@ class Probes:
             if each.complete:
                 cohort.score(score)
             if found:
-                label.score(score, len(self._labels))
+                label.score(score, known or len(self._labels))
         return results
 
     @property

@@ -127,6 +127,7 @@ def assemble(
         Probes(root.probes, seed=root.seed),
         Monitor(root.drift.watched()) if root.drift.enabled else None,
         Novelty(root.limits.labels),
+        memory=memory,
         served=predictor,
         labels=task.labels,
         stages=stages,

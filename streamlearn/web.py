@@ -214,6 +214,7 @@ def readiness(service: "Service") -> dict[str, object]:
         "model_loaded": True,
         "partitions": assigned,
         "caught_up": service.ready,
+        "lag": sum(service.source.lag().values()),
     }
 
 

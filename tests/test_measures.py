@@ -1,11 +1,14 @@
 """What is measured beside the predictions: probes are kept out of training and answered by the served model, drift is
 called on every signal, and none of it changes a prediction."""
 
+import math
+
 import orjson
 import pytest
 
 from streamlearn.drift import SIGNALS
 from streamlearn.errors import ConfigError
+from streamlearn.evaluation import Prequential
 from streamlearn.settings import check
 from tests.test_service import World, labelled
 
@@ -82,3 +85,21 @@ def test_slices_have_figures_of_their_own(tiny):
     world.drain()
     assert set(world.service.prequential.slice_accuracy()) == {("region", "eu")}
     orjson.dumps(world.service.summary())
+
+
+def test_what_was_learned_and_comes_again_is_no_probe(tiny):
+    world = World(tiny, partitions=1, probes={"share": 0.3}, memory={"capacity": 500})
+    world.produce(*labelled(200))
+    world.drain()
+    probes = len(world.service.probes)
+    world.produce(*labelled(200))
+    world.drain()
+    stored = world.service.learner.memory
+    assert len(world.service.probes) == probes
+    assert not any(f"e{i}" in stored and f"e{i}" in world.service.probes for i in range(200))
+
+
+def test_a_score_that_is_no_number_does_not_poison_the_loss():
+    prequential = Prequential(10)
+    assert prequential.update("a", "a", float("nan")) == pytest.approx(-math.log(1e-6))
+    assert math.isfinite(prequential.loss)

@@ -65,6 +65,10 @@ class Monitor:
         for signal, spec in watched.items():
             fits(signal, spec)
         self._names = {signal: spec.name for signal, spec in watched.items()}
+        self._settings = {
+            signal: {"name": spec.name, **detectors.config(spec).model_dump(mode="json")}
+            for signal, spec in watched.items()
+        }
         self._detectors: dict[str, Detector] = {signal: detectors.build(spec) for signal, spec in watched.items()}
         self.counts: Counter[str] = Counter()
         self.detections: Counter[tuple[str, str]] = Counter()
@@ -110,18 +114,18 @@ class Monitor:
             "counts": dict(self.counts),
             "detections": [[*key, count] for key, count in self.detections.items()],
             "detectors": {
-                signal: {"name": self._names[signal], "state": detector.state_dict()}
+                signal: {"settings": self._settings[signal], "state": detector.state_dict()}
                 for signal, detector in self._detectors.items()
             },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of the signals that are watched by the same detector; others begin anew."""
+        """Take over the state of the signals that are watched as they were; others begin anew."""
         self.counts = Counter(state["counts"])
         self.detections = Counter({(name, signal): int(count) for name, signal, count in state["detections"]})
         for signal, detector in self._detectors.items():
             saved = state["detectors"].get(signal)
-            if saved is not None and saved["name"] == self._names[signal]:
+            if saved is not None and saved["settings"] == self._settings[signal]:
                 detector.load_state_dict(saved["state"])
 
     def _numbers(self, signal: str, values: Iterable[float]) -> Iterator[Detection]:

@@ -70,6 +70,9 @@ class Windows(ABC, Generic[T]):
         if not measure(self._sliding) > self.threshold:
             return False
         self._reference, self._sliding, self._ready = self._sliding[-self._since_change(measure) :], [], False
+        if len(self._reference) >= self.config.reference:  # the whole window is new, and as long as a reference
+            self._learn(self._reference)
+            self._ready = True
         return drift
 
     @abstractmethod

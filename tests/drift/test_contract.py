@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn.drift import detectors
+from streamlearn.drift import JS, detectors
 from streamlearn.registry import ComponentSpec
 from tests.drift import streams
 
@@ -137,3 +137,10 @@ def test_its_state_does_not_grow(name):
 def test_what_does_not_vary_is_no_drift(name):
     same = stream(name, 1)[0] if detectors.cls(name).takes != "error" else 0.0
     assert not any(drift for drift, *_ in read(build(name), [same] * 1500))
+
+
+@pytest.mark.parametrize("window", [50, 200])
+def test_a_window_as_long_as_the_reference_is_quiet_after_an_abrupt_switch(window):
+    detector = JS(JS.Config(reference=window, window=window, every=window))
+    alarms = [at for at in range(6000) if detector.update("a" if at < 3000 else "b")]
+    assert len(alarms) == 1
