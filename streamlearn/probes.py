@@ -42,7 +42,7 @@ class ProbesConfig(Config):
     def _a_cohort_fits(self) -> "ProbesConfig":
         if self.capacity < self.per_label:
             raise ValueError(
-                f"capacity {self.capacity} holds no cohort of {self.per_label}: raise capacity to at least {self.per_label}"
+                f"capacity {self.capacity} holds no cohort: it must be at least {self.per_label}"
             )
         return self
 

@@ -298,7 +298,7 @@ def test_a_state_of_another_shape_is_refused_with_a_mend():
 
 
 def test_a_capacity_that_holds_no_cohort_is_refused():
-    with pytest.raises(ValueError, match="raise it"):
+    with pytest.raises(ValueError, match="must be at least"):
         ProbesConfig(capacity=20, per_label=25)
 
 
