@@ -41,9 +41,7 @@ class ProbesConfig(Config):
     @model_validator(mode="after")
     def _a_cohort_fits(self) -> "ProbesConfig":
         if self.capacity < self.per_label:
-            raise ValueError(
-                f"capacity {self.capacity} holds no cohort: it must be at least {self.per_label}"
-            )
+            raise ValueError(f"capacity {self.capacity} holds no cohort: it must be at least {self.per_label}")
         return self
 
 
