@@ -84,4 +84,4 @@ class Stages:
 
     def seconds(self) -> dict[str, float]:
         """Return the total of each stage."""
-        return {stage: histogram.sum for stage, histogram in sorted(self.histograms.items())}
+        return {stage: histogram.sum for stage, histogram in sorted(self.histograms.copy().items())}

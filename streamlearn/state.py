@@ -260,7 +260,7 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
             {"topic": place.topic, "partition": place.partition, "records": records}
             for place, records in sorted(lag.items())
         ],
-        "stage_seconds": {stage: round(h.sum, 3) for stage, h in sorted(service.stages.histograms.copy().items())},
+        "stage_seconds": {stage: round(sum_, 3) for stage, sum_ in service.stages.seconds().items() if sum_ >= 0.001},
         "series": dashboard.history.columns() if dashboard else None,
         "recent": dashboard.recent.rows() if dashboard and dashboard.recent is not None else None,
     }
