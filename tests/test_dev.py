@@ -243,7 +243,7 @@ def test_the_lock_pins_what_the_project_asks_for():
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
     pins: dict[str, list[str]] = {}
     for line in lines:
-        found = re.fullmatch(r"([a-z0-9-]+)==([a-z0-9.]+)( ; [a-z_]+ .*| ; \(.*)?", line)
+        found = re.fullmatch(r"([a-z0-9-]+)==([a-z0-9.!]+)( ; [a-z_]+ .*| ; \(.*)?", line)
         assert found, f"not a name with its version: {line}"
         pins.setdefault(found[1], []).append(found[2])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
