@@ -24,20 +24,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from streamlearn.errors import StreamlearnError
-from streamlearn.registry import Config
 from streamlearn.storage import MANIFEST, NAME, hidden, open_store
 
 FORMAT: Final = 1
-
-
-class SnapshotsConfig(Config):
-    """Where streamlearn keeps its state, and how often it writes it."""
-
-    path: str = Field("", description="A local folder, or a URL such as s3://bucket/folder. [./state/NAME]")
-    every_seconds: float = Field(
-        300, gt=0, description="Time between two snapshots: a restart learns what came after the last one again."
-    )
-    keep: int = Field(3, ge=1, description="Snapshots to keep: the older ones serve if the newest is damaged.")
 
 
 class SnapshotError(StreamlearnError):

@@ -10,9 +10,8 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from streamlearn.checkpoint import DamagedSnapshotError, SnapshotError, Snapshots, SnapshotsConfig, name
+from streamlearn.checkpoint import DamagedSnapshotError, SnapshotError, Snapshots, name
 from tests.snapshots import LATER, NEW, NEXT, OLD, STATE, WHOLE, same
 
 torch.set_num_threads(1)
@@ -288,10 +287,3 @@ def test_prune_keeps_the_newest_and_what_may_be_named_yet(numbers, data, keep):
     last = (named + gone)[-1] if named or gone else ""
     assert store.names() == [each for each in names if each in named[-keep:] or each > last]
     assert deleted == [each for each in names if each not in store.names()]
-
-
-def test_the_configuration_has_limits():
-    assert (SnapshotsConfig().every_seconds, SnapshotsConfig().keep) == (300, 3)
-    for bad in ({"keep": 0}, {"every_seconds": 0}, {"every": 1}):
-        with pytest.raises(ValidationError):
-            SnapshotsConfig.model_validate(bad)
