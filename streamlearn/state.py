@@ -353,8 +353,9 @@ def _known(value: float | None) -> float | None:
 
 
 def _ratio(statistic: float, threshold: float) -> float | None:
-    """What is below 0, a change that is not called drift, reads 0."""
-    return _known(max(0.0, statistic / threshold)) if threshold else None
+    """What is below 0, a change that is not called drift, reads 0; what is not known stays so."""
+    ratio = _known(statistic / threshold) if threshold else None
+    return None if ratio is None else max(0.0, ratio)
 
 
 def _rate(count: int, seconds: float) -> float | None:

