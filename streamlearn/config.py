@@ -46,6 +46,9 @@ class TopicsConfig(Config):
     events: str = Field(description="Where events come from; yours.")
     predictions: str = Field("", description="Where predictions go. [NAME.predictions]")
     dead_letters: str = Field("", description="Where events that cannot be taken go. [NAME.dead-letters]")
+    journal: str = Field(
+        "", description="What was taken and learned, for restarts and audits; one partition. [NAME.journal]"
+    )
 
 
 class KafkaConfig(Config):
@@ -59,9 +62,10 @@ class KafkaConfig(Config):
     start: Literal["earliest", "latest"] | datetime = Field(
         "earliest", description="Where a new group begins: earliest, latest, or a time such as 2026-01-31T00:00:00Z."
     )
-    delivery: Literal["at-least-once"] = Field(
-        "at-least-once",
-        description="Predictions are flushed, then the position is committed: a crash repeats, and loses nothing.",
+    delivery: Literal["exactly-once", "at-least-once"] = Field(
+        "exactly-once",
+        description="exactly-once: a transaction for each batch. at-least-once: without transactions, a crash repeats "
+        "the predictions in flight. Either loses nothing, and learns each label once.",
     )
     create_topics: bool = Field(
         True, description="Create the topics that streamlearn writes when they are missing; never the events topic."
@@ -133,10 +137,23 @@ class WebConfig(Config):
 
 
 class SnapshotsConfig(Config):
-    """Where streamlearn keeps its state."""
+    """Where streamlearn keeps its state, and how often it writes it down."""
 
     path: str = Field(
-        "", description="A local folder. Now it holds the lock that keeps a second run out. [./state/NAME]"
+        "", description="A local folder, or a URL that fsspec knows, such as s3://bucket/support. [./state/NAME]"
+    )
+    every_seconds: float = Field(
+        300, gt=0, description="A restart learns again what came since the last snapshot: less often is cheaper."
+    )
+    keep: int = Field(3, ge=1, le=1000, description="Snapshots that are kept; older ones are deleted.")
+
+
+class RecoveryConfig(Config):
+    """What a restart may do."""
+
+    accept_loss: bool = Field(
+        False,
+        description="Go on where a part of what is needed is gone: what is left is learned, and the loss counted.",
     )
 
 
@@ -176,6 +193,7 @@ class Root(Config):
     drift: DriftConfig = DriftConfig()
     serving: ServingConfig = ServingConfig()
     snapshots: SnapshotsConfig
+    recovery: RecoveryConfig = RecoveryConfig()
     metrics: MetricsConfig = MetricsConfig()
     web: WebConfig = WebConfig()
     logs: LogsConfig = LogsConfig()
@@ -185,9 +203,9 @@ class Root(Config):
     @model_validator(mode="after")
     def _topics_differ(self) -> "Root":
         topics = self.kafka.topics
-        names = [topics.events, topics.predictions, topics.dead_letters]
+        names = [topics.events, topics.predictions, topics.dead_letters, topics.journal]
         if len(set(names)) < len(names):
-            raise ValueError("kafka.topics: events, predictions and dead_letters must be three different topics")
+            raise ValueError("kafka.topics: events, predictions, dead_letters and journal must be different topics")
         return self
 
 
@@ -201,6 +219,7 @@ def derive(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str, ...]
     for path, value in {
         ("kafka", "topics", "predictions"): f"{name}.predictions",
         ("kafka", "topics", "dead_letters"): f"{name}.dead-letters",
+        ("kafka", "topics", "journal"): f"{name}.journal",
         ("kafka", "group_id"): f"streamlearn.{name}",
         ("snapshots", "path"): f"./state/{name}",
     }.items():

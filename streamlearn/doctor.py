@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from streamlearn.assembly import client_settings
 from streamlearn.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.model import load as load_model
-from streamlearn.run import client_settings, lock
+from streamlearn.run import lock
 from streamlearn.settings import Settings, ignored
 from streamlearn.settings import load as load_settings
 from streamlearn.transport.kafka_admin import Admin

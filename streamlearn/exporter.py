@@ -55,6 +55,10 @@ def _if_known(value: float) -> list[Sample]:
     return [] if math.isnan(value) else _one(value)
 
 
+def _if_finite(value: float) -> list[Sample]:
+    return _one(value) if math.isfinite(value) else []
+
+
 def _by(counts: Mapping[str, float], known: Iterable[str] = ()) -> list[Sample]:
     return [((key,), value) for key, value in {**dict.fromkeys(known, 0), **counts}.items()]
 
@@ -136,9 +140,28 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "commits",
         "counter",
-        "Micro-batches committed, by outcome.",
-        lambda s: _by(s.totals.commits.copy(), ("committed", "failed")),
+        "Batches and other records of the journal committed, by outcome.",
+        lambda s: _by(s.publisher.commits.copy(), ("committed", "aborted", "failed")),
         ("outcome",),
+    ),
+    Entry(
+        "snapshots",
+        "counter",
+        "Snapshots of the state, by outcome.",
+        lambda s: _by(s.keeper.outcomes, ("written", "failed")) if s.keeper is not None else [],
+        ("outcome",),
+    ),
+    Entry(
+        "recovery_horizon_seconds",
+        "gauge",
+        "Time until an input topic may delete a record that a restart would have to learn again.",
+        lambda s: _if_finite(s.keeper.horizon(s, s.clock())) if s.keeper is not None else [],
+    ),
+    Entry(
+        "batches_left_to_reapply",
+        "gauge",
+        "Batches of the past that are still to be learned again after the start; 0 once predictions flow.",
+        lambda s: _one(s.progress.total - s.progress.done if s.progress is not None else 0),
     ),
     Entry(
         "prequential_accuracy",
@@ -316,7 +339,11 @@ class ServiceCollector(Collector):
         self._took.observe(self.service.stages.clock() - start)
 
     def _metrics(self) -> Iterator[Metric]:
+        # What is applied again was counted before: until it has caught up, a counter would seem to fall and rise.
+        behind = self.service.progress is not None
         for entry in CATALOGUE:
+            if behind and entry.kind == "counter":
+                continue
             make: type[Family] = CounterMetricFamily if entry.kind == "counter" else GaugeMetricFamily
             family = make(f"streamlearn_{entry.name}", entry.help, labels=entry.labels)
             for labels, value in entry.read(self.service):

@@ -22,10 +22,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class LastSnapshot(_Frozen):
-    """Where a reader begins."""
+class Pointer(_Frozen):
+    """Points back to an earlier record of the journal."""
 
-    at_seq: Count = Field(description="The sequence number of the journal record that names the snapshot.")
+    at_seq: Count = Field(description="The record's sequence number.")
     journal_offset: Count = Field(description="The offset of that record.")
 
 
@@ -44,7 +44,12 @@ class _Common(_Frozen):
     seq: Count = Field(description="Counts the journal's records from 0, across incarnations.")
     incarnation: Count = Field(description="Counts the starts. Records of an older one after a newer start are void.")
     now: float = Field(description="Seconds since 1970: the only clock that learning sees.")
-    last_snapshot: LastSnapshot | None = Field(None, description="The last snapshot named before this record.")
+    last_snapshot: Pointer | None = Field(
+        None, description="The record that named the last snapshot: where a reader begins."
+    )
+    outcomes: dict[str, Count] = Field(
+        {}, description="What had become of all labels of the learner's life when this record was written, by outcome."
+    )
 
 
 class Start(_Common):
@@ -74,7 +79,17 @@ class Batch(_Common):
     champion_step: Count = Field(description="Optimizer steps that the served weights had taken.")
     decisions: tuple[Decision, ...] = ()
     shed: Count = Field(0, description="Labelled samples of this batch that are left out, since learning lags.")
-    probes: dict[str, float] = Field({}, description="Held-out measures taken at this step, by name.")
+    taken: str = Field(
+        "",
+        pattern=r"^[-lpd]*$",
+        description="What became of each record, a letter each in the order of the ranges: `-` has no label, `l` its "
+        "label goes to the learner, `p` it is kept as a probe, `d` it is a dead letter.",
+    )
+    crashed: tuple[Place, ...] | None = Field(
+        None,
+        description="The records that the model, or the process, did not survive; the others were then answered one by "
+        "one. null: the batch was answered at once.",
+    )
 
 
 class Flush(_Common):
@@ -89,9 +104,21 @@ class Snapshot(_Common):
     kind: Literal["snapshot"] = "snapshot"
     name: str = Field(min_length=1)
     manifest_sha256: Sha256 = Field(description="Of the snapshot's manifest, which holds the digests of its files.")
+    weights_sha256: Sha256 = Field(description="Of the learning weights.")
+    model_step: Count = Field(description="Optimizer steps that they had taken.")
+    positions: tuple[Place, ...] = Field(description="The next offset of each partition: topic, partition, offset.")
+    start: Pointer = Field(description="The start of the learner that wrote it.")
 
 
-JournalRecord = Start | Batch | Flush | Snapshot
+class Attempt(_Common):
+    """A record is about to be taken alone, since the process died several times without progress. If this is the last
+    record of a learner, that record killed it."""
+
+    kind: Literal["attempt"] = "attempt"
+    place: Place
+
+
+JournalRecord = Start | Batch | Flush | Snapshot | Attempt
 
 records: TypeAdapter[JournalRecord] = TypeAdapter(
     Annotated[

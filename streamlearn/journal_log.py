@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from streamlearn import journal
 from streamlearn.errors import BrokerError, StreamlearnError
-from streamlearn.journal import JournalRecord, LastSnapshot
+from streamlearn.journal import JournalRecord, Pointer
 from streamlearn.transport.base import Range, Record, Source, TopicPartition, lost, ranges
 
 CHUNK = 500  # records a poll; also how far back the search for the last record goes at first
+UNSEEN = 1000  # records that a learner without transactions may write after another has read the journal
 PATIENCE = 60.0  # seconds without a record where the log says that there is one
 
 
@@ -92,11 +93,13 @@ class Writer:
         incarnation: counts the starts.
         seq: of the next record.
         last_snapshot: what each record points back to.
+        start: the record of this start.
     """
 
     incarnation: int = 0
     seq: int = 0
-    last_snapshot: LastSnapshot | None = None
+    last_snapshot: Pointer | None = None
+    start: Pointer | None = None
 
     def common(self, now: float) -> dict[str, Any]:
         """Return what every record begins with."""
@@ -108,27 +111,36 @@ class Writer:
 
 
 def valid(entries: Iterable[Entry], where: str) -> Iterator[Entry]:
-    """Leave out what a learner wrote that another had taken over from: an older incarnation after a newer start.
+    """Leave out what a learner wrote that another had taken over from.
 
-    Transactions fence such a learner; without them its last records may still arrive.
+    Transactions fence such a learner. Without them its last records may arrive after the newer learner's start, or just
+    before it, unseen: then the newer one numbers its own records from the same number, and the older ones are void.
 
     Raises:
         StreamlearnError: a record is missing between two others.
     """
-    before: Entry | None = None
+    kept: deque[Entry] = deque()  # the last ones, since a start may yet make them void
+    newest, seq = -1, None
     for entry in entries:
-        if before is not None:
-            if entry.record.incarnation < before.record.incarnation:
-                continue
-            if entry.record.seq != before.record.seq + 1:
-                raise StreamlearnError(
-                    f"record {before.record.seq} is followed by record {entry.record.seq}: something is missing",
-                    where=f"{where} offset {entry.offset}",
-                    mend="the journal needs cleanup.policy=delete, retention.ms=-1 and no other writer; "
-                    "give the learner a new `name` to begin anew",
-                )
-        before = entry
-        yield entry
+        record = entry.record
+        if record.incarnation < newest:
+            continue
+        if record.incarnation > newest:
+            while kept and kept[-1].record.seq >= record.seq:
+                kept.pop()
+                seq = kept[-1].record.seq if kept else None
+        if seq is not None and record.seq != seq + 1:
+            raise StreamlearnError(
+                f"record {seq} is followed by record {record.seq}: something is missing",
+                where=f"{where} offset {entry.offset}",
+                mend="the journal needs cleanup.policy=delete, retention.ms=-1 and no other writer; "
+                "give the learner a new `name` to begin anew",
+            )
+        newest, seq = record.incarnation, record.seq
+        kept.append(entry)
+        if len(kept) > UNSEEN:
+            yield kept.popleft()
+    yield from kept
 
 
 class Refetch:
@@ -138,14 +150,15 @@ class Refetch:
 
     Args:
         source: reads the input topics.
-        positions: the next offset of each partition at the first batch; others are read from their beginning.
+        positions: the next offset of each partition at the first batch; others are read from where the source stands.
     """
 
     def __init__(self, source: Source, positions: Mapping[TopicPartition, int]) -> None:
         self.source = source
         self._waiting: dict[TopicPartition, deque[Record]] = {}
-        known = source.positions()
-        source.seek({tp: positions.get(tp, 0) for tp in known if positions.get(tp, 0) != known[tp]})
+        known, bounds = source.positions(), source.bounds()
+        there = {tp: offset for tp, offset in positions.items() if tp in known and offset != known[tp]}
+        source.seek({tp: min(max(offset, bounds[tp][0]), bounds[tp][1]) for tp, offset in there.items()})
 
     def take(self, wanted: Sequence[Range], *, lossy: bool = False) -> tuple[list[Record], bool]:
         """Return the records of the ranges, in their order, and whether some were lost.

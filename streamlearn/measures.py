@@ -21,10 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class Seen(NamedTuple):
-    """What a batch's labels gave: samples to learn, and how many labelled events became probes."""
+    """What becomes of a batch's labels: samples to learn, how many labelled events became probes, and a letter for each
+    event, as `journal.Batch` has them."""
 
     samples: list[Sample]
     probes: int
+    letters: str
 
 
 class Measures:
@@ -62,20 +64,39 @@ class Measures:
         """The served weights."""
         return self.served.model
 
-    def take(self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer) -> Seen:
+    def choose(self, events: Sequence[Event], answer: Answer) -> Seen:
+        """Say which labelled events may be learned, and keep the others as probes."""
+        samples: list[Sample] = []
+        letters: list[str] = []
+        for event, tokens in zip(events, answer.tokens, strict=True):
+            if event.label is None:
+                letters.append("-")
+                continue
+            sample = Sample(event.id, tokens, str(event.label))
+            # What was learned before, and comes again, must not become a probe.
+            if sample.id in self.memory or not self.probes.offer(sample):
+                samples.append(sample)
+                letters.append("l")
+            else:
+                letters.append("p")
+        return Seen(samples, letters.count("p"), "".join(letters))
+
+    def take(
+        self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, *, quiet: bool = False
+    ) -> None:
         """Compare what was served with the labels that came with the events, and watch every signal for drift.
 
-        Returns the labelled events that may be learned; those that became probes are left out.
+        `quiet` says nothing of what is found.
         """
         rows = [row for row, event in enumerate(events) if event.label is not None]
         with self.stages("evaluate"):
             errors, losses = self._compare(events, predictions, answer, rows)
-            samples = [Sample(events[row].id, answer.tokens[row], str(events[row].label)) for row in rows]
-            # What was learned before, and comes again, must not become a probe.
-            learned = [sample for sample in samples if sample.id in self.memory or not self.probes.offer(sample)]
         with self.stages("drift"):
             self._watch(events, predictions, answer, errors=errors, losses=losses)
-        return Seen(learned, len(samples) - len(learned))
+        for each in () if quiet else self.detections:
+            log.warning(
+                "drift in %s: %s reads %.4g, above %.4g", each.signal, each.detector, each.statistic, each.threshold
+            )
 
     def probe(self, labelled: int) -> list[Result]:
         """Let the served model answer the probes that are due after so many more labelled events."""
@@ -151,7 +172,3 @@ class Measures:
         )
         found += self.monitor.observe_labelled(errors, losses)
         self.detections = found
-        for each in found:
-            log.warning(
-                "drift in %s: %s reads %.4g, above %.4g", each.signal, each.detector, each.statistic, each.threshold
-            )

@@ -13,29 +13,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamlearn.drift import Monitor, Novelty
+from streamlearn import failpoints
+from streamlearn.assembly import assemble, connected, reach
 from streamlearn.errors import ConfigError, RunningError
-from streamlearn.evaluation import Prequential
-from streamlearn.events import EventDecoder
-from streamlearn.learner import Learner
 from streamlearn.logs import setup as setup_logs
-from streamlearn.measures import Measures
-from streamlearn.memory import ReplayMemory, policies
-from streamlearn.model import load as load_model
-from streamlearn.predictor import ServedModel
-from streamlearn.probes import Probes
 from streamlearn.service import Limits, Service, Turn
-from streamlearn.settings import Settings, ignored
+from streamlearn.settings import ignored
 from streamlearn.settings import load as load_settings
-from streamlearn.stages import Stages
 from streamlearn.state import Dashboard
-from streamlearn.strategies import strategies
-from streamlearn.tasks import Task, tasks
-from streamlearn.transport.base import Outlet, Source
-from streamlearn.transport.embedded import EmbeddedBroker
-from streamlearn.transport.kafka import KafkaSettings, KafkaSource
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_outlet import KafkaOutlet
 from streamlearn.web import serve
 
 log = logging.getLogger(__name__)
@@ -47,10 +32,11 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
     """Run the service of a configuration file until it is told to stop, or `limits` end it.
 
     1. Check the configuration, and keep a second run out.
-    2. Ask the broker for the topics, before the model is loaded: what is quick to fail comes first.
-    3. Load the model, and serve /metrics.
+    2. Ask the broker for the topics, take over from the last learner, and read where it stopped: what is quick to fail
+       comes before the model is loaded.
+    3. Load the model, serve /metrics, and go back to where the last learner stopped.
     4. Turn the loop.
-    5. Say what was done.
+    5. Write a last snapshot, and say what was done.
 
     Raises:
         StreamlearnError: says where, what and how to mend it.
@@ -58,27 +44,26 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
     settings = load_settings(config, sets)  # 1
     root = settings.root
     setup_logs(root.logs.format, root.logs.level)
+    failpoints.from_environment(os.environ)
     for line in ignored(root):
         log.warning("%s", line)
     with ExitStack() as stack:
-        stack.enter_context(lock(Path(root.snapshots.path)))
+        stack.enter_context(lock(lock_folder(root.snapshots.path, root.name)))
         stop = threading.Event()
         stack.enter_context(signals(stop.set))
         broker = stack.enter_context(reach(settings))  # 2
-        source, outlet = stack.enter_context(connected(settings, broker))
-        service = assemble(settings, source, outlet, stop=stop)  # 3
+        connections = stack.enter_context(connected(settings, broker))
+        service = assemble(settings, connections.source, connections.outlet, stop=stop)  # 3
         dashboard = Dashboard(service)
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))
             log.info("status page on %s, metrics on %s/metrics", address, address)
+        connections.restore(service)
         log.info(
             "reading %s (%d partitions); predictions go to %s",
             root.kafka.topics.events,
-            len(source.positions()),
+            len(connections.source.positions()),
             root.kafka.topics.predictions,
-        )
-        log.warning(
-            "what is learned lives in this process: after a restart the model begins anew, where the group stopped"
         )
         report = Reporter(service)
 
@@ -88,63 +73,11 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
 
         service.run(limits, look)  # 4
         report.say()
-        summary = service.summary()  # 5
+        if service.keeper is not None:  # 5
+            service.keeper.save(service, service.clock())
+        summary = service.summary()
     if json_output:
         sys.stdout.write(json.dumps(summary) + "\n")
-
-
-def assemble(
-    settings: Settings,
-    source: Source,
-    outlet: Outlet,
-    *,
-    clock: Callable[[], float] = time.time,
-    stop: threading.Event | None = None,
-) -> Service:
-    """Make the service: model, task, memory, strategy, learner and predictor of the configuration."""
-    root = settings.root
-    stages = Stages()
-    log.info("loading %s", root.model.name)
-    model = load_model(root.model, dropout=root.learner.dropout)
-    task: Task = tasks.build(root.task)
-    if model.labels:
-        task.known_from(model.labels)
-    memory = ReplayMemory(
-        root.memory.capacity, model.max_length, model.vocabulary_size, policies.build(root.memory.policy)
-    )
-    strategy = strategies.build(root.strategy)
-    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages)
-    decoder = EventDecoder(
-        root.fields,
-        labels=task.labels,
-        closed=task.labels.closed,
-        max_labels=root.limits.labels,
-        max_bytes=root.limits.record_bytes,
-    )
-    predictor = ServedModel(model, task, top_k=root.serving.top_k, stages=stages)
-    measures = Measures(
-        Prequential(root.metrics.window),
-        Probes(root.probes, seed=root.seed),
-        Monitor(root.drift.watched()) if root.drift.enabled else None,
-        Novelty(root.limits.labels),
-        memory=memory,
-        served=predictor,
-        labels=task.labels,
-        stages=stages,
-    )
-    log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.labels))
-    return Service(
-        root,
-        source=source,
-        outlet=outlet,
-        decoder=decoder,
-        predictor=predictor,
-        learner=learner,
-        measures=measures,
-        stages=stages,
-        clock=clock,
-        stop=stop,
-    )
 
 
 class Reporter:
@@ -188,6 +121,11 @@ class Reporter:
 def waiting(service: Service) -> str:
     """Say how full the next batch is: "3 of 16 labels waiting"."""
     return f"{len(service.learner.waiting)} of {service.root.learner.batch_size} labels waiting"
+
+
+def lock_folder(path: str, name: str) -> Path:
+    """Return the local folder for the lock: that of the snapshots, or one beside where they would be by default."""
+    return Path("state") / name if "://" in path else Path(path)
 
 
 @contextmanager
@@ -250,63 +188,3 @@ def signals(stop: Callable[[], Any]) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def reach(settings: Settings) -> Iterator[str]:
-    """Yield the broker's address, with the topics in order: an embedded broker is started, missing topics are made.
-
-    Raises:
-        ConfigError: the events topic does not exist; names the nearest one.
-        BrokerError: the broker does not answer.
-    """
-    kafka = settings.root.kafka
-    names = (kafka.topics.predictions, kafka.topics.dead_letters)
-    if kafka.bootstrap_servers == "embedded":
-        with EmbeddedBroker() as broker:
-            broker.ensure_topics((kafka.topics.events, *names))
-            log.info("embedded broker on %s: it forgets everything at the end", broker.bootstrap_servers)
-            yield broker.bootstrap_servers
-        return
-    client = client_settings(settings, kafka.bootstrap_servers)
-    admin = Admin(client)
-    partitions = admin.partitions_of(kafka.topics.events)
-    if kafka.create_topics:
-        if made := admin.ensure(names, partitions):
-            log.info("created %s", ", ".join(made))
-    else:
-        for name in names:
-            admin.partitions_of(name)
-    yield kafka.bootstrap_servers
-
-
-@contextmanager
-def connected(settings: Settings, bootstrap_servers: str) -> Iterator[tuple[KafkaSource, KafkaOutlet]]:
-    """Yield the source of events and the outlet of predictions."""
-    client = client_settings(settings, bootstrap_servers)
-    source = KafkaSource(
-        client, [settings.root.kafka.topics.events], stall_seconds=settings.root.limits.stalled_seconds
-    )
-    try:
-        topics = settings.root.kafka.topics
-        outlet = KafkaOutlet(client, source, topics=(topics.predictions, topics.dead_letters))
-        try:
-            # A restart before the first batch then begins at the same place, also with `start: latest`.
-            source.commit(source.positions())
-            yield source, outlet
-        finally:
-            outlet.close()
-    finally:
-        source.close()
-
-
-def client_settings(settings: Settings, bootstrap_servers: str) -> KafkaSettings:
-    """Return the part of the configuration that reaches the broker."""
-    kafka = settings.root.kafka
-    return KafkaSettings(
-        bootstrap_servers,
-        client=kafka.client,
-        group=kafka.group_id,
-        start=kafka.start,
-        connect_timeout=settings.root.limits.connect_seconds,
-    )

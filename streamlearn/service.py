@@ -1,30 +1,37 @@
-"""The service: one loop that predicts every event and then learns from it."""
+"""The service: one loop that predicts every event and then learns from it.
+
+The order within a batch is what makes learning exact: predict, commit, learn, save. See "Journalled learning" in
+ARCHITECTURE.md.
+"""
 
 import gc
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from streamlearn import failpoints, journal
 from streamlearn.batch import Sample
 from streamlearn.config import Root
-from streamlearn.dead_letters import DeadLetter, crashed, encode_dead_letter
+from streamlearn.dead_letters import DeadLetter, encode_dead_letter
+from streamlearn.dead_letters import crashed as dead
 from streamlearn.drift import Detection
 from streamlearn.errors import StreamlearnError
 from streamlearn.events import Event, EventDecoder, Place, Prediction, encode_predictions
 from streamlearn.learner import Learner, Update
-from streamlearn.measures import Measures
+from streamlearn.measures import Measures, Seen
 from streamlearn.predictor import Answer, Predictor, joined
 from streamlearn.probes import Result
+from streamlearn.publisher import Publisher
 from streamlearn.stages import Stages
 from streamlearn.totals import Totals
-from streamlearn.transport.base import Outlet, Source, canonical
+from streamlearn.transport.base import Range, Record, Source, TopicPartition, canonical, ranges
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +55,53 @@ class Turn:
     probes: Sequence[Result] = ()
 
 
+class Prepared(NamedTuple):
+    """A batch that was decoded and predicted. Nothing of it counts yet."""
+
+    records: Sequence[Record]
+    events: Sequence[Event]
+    predictions: Sequence[Prediction]
+    answer: Answer
+    dead_letters: Sequence[DeadLetter]
+    seen: Seen
+    crashed: tuple[Place, ...] | None  # see `journal.Batch`
+
+    @property
+    def taken(self) -> str:
+        """What becomes of each record, as the journal has it: see `journal.Batch`."""
+        letters = dict.fromkeys((record[:3] for record in self.records), "d")
+        letters.update(zip((event.source for event in self.events), self.seen.letters, strict=True))
+        return "".join(letters.values())
+
+
+class Progress(NamedTuple):
+    """How much of the past was applied again: batches, and those that the journal has in all."""
+
+    done: int
+    total: int
+
+
+class Keeper(Protocol):
+    """Writes the state down from time to time."""
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """Snapshots by what became of them."""
+        ...
+
+    def keep(self, service: "Service", now: float) -> None:
+        """Write a snapshot if it is time; what fails is told and tried again later."""
+        ...
+
+    def save(self, service: "Service", now: float) -> bool:
+        """Write a snapshot now; return whether the last one is up to date."""
+        ...
+
+    def horizon(self, service: "Service", now: float) -> float:
+        """Return the seconds until a record that a restart needs may be deleted; infinite where none is."""
+        ...
+
+
 @dataclass
 class Limits:
     """When `run` ends by itself: after so many events, or once nothing came for so many seconds at the log's end."""
@@ -62,7 +116,7 @@ class Service:
     Args:
         root: the configuration.
         source: where events come from.
-        outlet: where predictions and dead letters go, with the positions of the source.
+        publisher: where predictions and dead letters go, with the journal and the positions of the source.
         decoder: turns records into events or dead letters.
         predictor: the served weights.
         learner: learns; now it shares its weights with the predictor.
@@ -77,7 +131,7 @@ class Service:
         root: Root,
         *,
         source: Source,
-        outlet: Outlet,
+        publisher: Publisher,
         decoder: EventDecoder,
         predictor: Predictor,
         learner: Learner,
@@ -86,7 +140,7 @@ class Service:
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
     ) -> None:
-        self.root, self.source, self.outlet, self.decoder = root, source, outlet, decoder
+        self.root, self.source, self.publisher, self.decoder = root, source, publisher, decoder
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
         self.measures = measures
@@ -95,16 +149,25 @@ class Service:
         self.ready = False
         self.turned_at = time.monotonic()
         self.started_at = time.monotonic()
+        self.positions = source.positions()  # the next offset of each partition that is not in a committed batch
+        self.progress: Progress | None = None  # while the past is applied again
+        self.disagreements = 0  # batches that came out otherwise when they were applied again
+        self.suspect: Place | None = None  # the record that killed the process
+        self.alone = 0  # so many records are still taken one by one, to find the one that kills
+        self.keeper: Keeper | None = None
+        self.needed: dict[TopicPartition, int] = {}  # the time (ms) of the first record that no snapshot holds
+        self._began = self._counts()
         self._waiting_since: float | None = None
         self._crashes = 0
         self._warned: set[str] = set()
-        self._dead_letter_bytes = outlet.max_bytes(root.kafka.topics.dead_letters)
+        self._dead_letter_bytes = publisher.outlet.max_bytes(root.kafka.topics.dead_letters)
 
     def run(self, limits: Limits, on_turn: Callable[[Turn], None] = lambda _: None) -> None:
         """Turn until `stop` is set or a limit is reached. A turn is never cut short, so stopping loses nothing."""
         gc.collect()
         gc.freeze()  # a million objects of torch and transformers stay for good: the collector need not visit them
         self.ready = True
+        self._began = self._counts()
         try:
             self._run(limits, on_turn)
             if not self.stop.is_set():  # the end of the stream, not of the process: nothing will fill the last batch
@@ -115,8 +178,9 @@ class Service:
 
     def _run(self, limits: Limits, on_turn: Callable[[Turn], None]) -> None:
         idle_since = time.monotonic()
+        began = self.totals.events
         while not self.stop.is_set():
-            left = None if limits.max_events is None else limits.max_events - self.totals.events
+            left = None if limits.max_events is None else limits.max_events - (self.totals.events - began)
             if left == 0:
                 return
             turn = self.turn(left)
@@ -132,44 +196,122 @@ class Service:
         """Take one micro-batch through the whole line.
 
         1. Poll, and sort into canonical order.
-        2. Decode: events or dead letters.
-        3. Predict with the served weights, before any label of the batch is used.
-        4. Publish and commit.
-        5. Compare what was served with the labels; watch for drift.
-        6. Learn, all but the probes.
-        7. Ask the probes what is still known.
+        2. Decode, predict with the served weights, and choose the probes: no label of the batch is used before.
+        3. Publish and commit, with the record of the batch in the journal.
+        4. Only now: measure, learn, ask the probes.
+        5. Write a snapshot, if it is time.
         """
-        topics = self.root.kafka.topics
-        batch = self.root.serving.max_batch if most is None else min(most, self.root.serving.max_batch)
+        size = 1 if self.alone else self.root.serving.max_batch
+        size = size if most is None else min(most, size)
         start = self.stages.clock()
-        records = canonical(self.source.poll(batch, POLL_SECONDS), [topics.events])  # 1
+        records = canonical(self.source.poll(size, POLL_SECONDS), [self.root.kafka.topics.events])  # 1
         polled = self.stages.clock()
-        self.stages.add("poll" if len(records) == batch else "wait", polled - start)
+        self.stages.add("poll" if len(records) == size else "wait", polled - start)
         self.turned_at, now = time.monotonic(), self.clock()
-        if not records:
-            return Turn(updates=self._overdue(now))
-        with self.stages("decode"):  # 2
+        if records:
+            failpoints.reach("taken")
+            batch = self._prepare(records, self._given_up(records[0], now))  # 2
+            failpoints.reach("predicted")
+            self._publish(batch, now)  # 3
+            self._time(batch, self.stages.clock() - polled)
+            turn = self._absorb(batch, now)  # 4
+            failpoints.reach("learned")
+        else:
+            turn = Turn(updates=self.flush() if self._is_overdue(now) else ())
+        if self.keeper is not None:
+            self.keeper.keep(self, now)  # 5
+        return turn
+
+    def reapply(self, record: journal.Batch, records: Sequence[Record]) -> Turn:
+        """Learn a batch of the journal again, as it was learned then; nothing is published."""
+        self.turned_at = time.monotonic()
+        batch = self._prepare(records, record.crashed)
+        if (batch.taken, self.learner.step) != (record.taken, record.model_step):
+            self.disagreements += 1
+            if self.disagreements == 1:
+                log.warning(
+                    "journal record %d comes out otherwise than it was written: step %d for %d; learning goes on from "
+                    "the records as they are",
+                    record.seq,
+                    self.learner.step,
+                    record.model_step,
+                )
+        self._move(record.ranges, records)
+        return self._absorb(batch, record.now)
+
+    def _prepare(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Prepared:
+        """Decode and predict. `crashed` names the records that are not to be tried, the others come one by one then."""
+        with self.stages("decode"):
             decoded = self.decoder.decode(records)
-        events, answer, failures = self._predict(decoded.events)  # 3
+        events, answer, failures = self._predict(decoded.events, crashed)
         by_place = {Place(*record[:3]): record for record in records} if failures else {}
-        dead_letters = [*decoded.dead_letters, *(crashed(by_place[place], error) for place, error in failures.items())]
+        dead_letters = [*decoded.dead_letters, *(dead(by_place[place], error) for place, error in failures.items())]
+        predictions = self._predictions(events, answer)
+        one_by_one = crashed is not None or bool(failures)
+        return Prepared(
+            records,
+            events,
+            predictions,
+            answer,
+            dead_letters,
+            self.measures.choose(events, answer),
+            tuple(failures) if one_by_one else None,
+        )
+
+    def _publish(self, batch: Prepared, now: float) -> None:
+        topics, outgoing = self.root.kafka.topics, {}
         with self.stages("encode"):
-            predictions = self._predictions(events, answer)
-            messages = encode_predictions(predictions, now)
-            refused = [encode_dead_letter(dead, self._dead_letter_bytes) for dead in dead_letters]
-        with self.stages("commit"):  # 4
-            self.outlet.begin()
-            self.outlet.send(topics.predictions, messages)
-            self.outlet.send(topics.dead_letters, refused)
-            self._commit()
-        self._count(events, predictions, dead_letters, seconds=self.stages.clock() - polled)
-        self._warn(events, answer)
-        seen = self.measures.take(events, predictions, answer)  # 5
-        if seen.probes:
-            self.totals.labels["probe"] += seen.probes
-        updates = self._learn(seen.samples, now)  # 6
-        probes = self.measures.probe(len(seen.samples) + seen.probes)  # 7
-        return Turn(events, predictions, dead_letters, updates, self.measures.detections, probes)
+            outgoing[topics.predictions] = encode_predictions(batch.predictions, now)
+            outgoing[topics.dead_letters] = [
+                encode_dead_letter(each, self._dead_letter_bytes) for each in batch.dead_letters
+            ]
+            taken = tuple(ranges(batch.records))
+            record = journal.Batch(
+                **self.common(now),
+                ranges=taken,
+                model_step=self.learner.step,
+                champion_step=self.champion_step,
+                taken=batch.taken,
+                crashed=batch.crashed,
+            )
+        with self.stages("commit"):
+            self.publisher.commit(record, outgoing, self.source.positions())
+        self._move(taken, batch.records)
+        if self.alone:
+            self.alone -= 1
+            if any(record[:3] == self.suspect for record in batch.records):
+                self.suspect, self.alone = None, 0
+
+    def _absorb(self, batch: Prepared, now: float) -> Turn:
+        """Measure and learn what was committed: the same whether it is done now or again."""
+        quiet = self.progress is not None
+        self._count(batch)
+        self._warn(batch.events, batch.answer, quiet=quiet)
+        self.measures.take(batch.events, batch.predictions, batch.answer, quiet=quiet)
+        updates = self._learn(batch.seen.samples, now)
+        probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)
+        return Turn(batch.events, batch.predictions, batch.dead_letters, updates, self.measures.detections, probes)
+
+    def _given_up(self, record: Record, now: float) -> Collection[Place] | None:
+        """Name what is not to be tried. Where records are taken alone, the journal is told which one comes next."""
+        if not self.alone:
+            return None
+        place = Place(*record[:3])
+        if place == self.suspect:
+            log.error("%s offset %d has killed the process time and again: it is a dead letter now", *_at(place))
+            return [place]
+        self.publisher.commit(journal.Attempt(**self.common(now), place=place))
+        return None
+
+    def _move(self, taken: Sequence[Range], records: Sequence[Record]) -> None:
+        self.positions.update({TopicPartition(each.topic, each.partition): each.next for each in taken})
+        if len(self.needed) < len(self.positions):
+            for record in records:
+                self.needed.setdefault(TopicPartition(record.topic, record.partition), record.timestamp)
+
+    def common(self, now: float) -> dict[str, Any]:
+        """Return what every journal record begins with."""
+        return {**self.publisher.writer.common(now), "outcomes": dict(self.totals.labels)}
 
     @property
     def champion_step(self) -> int:
@@ -178,15 +320,9 @@ class Service:
 
     def summary(self) -> dict[str, Any]:
         """Return the fields of `--json`: lifetime totals, and the same under `this_run`."""
-        totals, accuracy, forgetting = self.totals, self.prequential.total_accuracy, self.probes.forgetting
-        fields = {
-            "events": totals.events,
-            "predictions": totals.predictions.total(),
-            "labels": dict(totals.labels),
-            "dead_letters": dict(totals.dead_letters),
-            "learner_step": self.learner.step,
-            "champion_step": self.champion_step,
-            "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},
+        accuracy, forgetting = self.prequential.total_accuracy, self.probes.forgetting
+        counts = self._counts()
+        others = {
             "known_labels": len(self.learner.task.labels),
             "prequential_accuracy": None if math.isnan(accuracy) else accuracy,
             "forgetting": None if math.isnan(forgetting) else forgetting,
@@ -195,28 +331,49 @@ class Service:
             "stage_seconds": self.stages.seconds(),
             "device": str(self.learner.model.device),
         }
-        # The weights do not outlive the process yet, so a lifetime is a run.
-        return {**fields, "this_run": fields}
+        return {**counts, **others, "this_run": {**_difference(counts, self._began), **others}}
 
-    def _predict(self, events: list[Event]) -> tuple[list[Event], Answer, dict[Place, Exception]]:
+    def _counts(self) -> dict[str, Any]:
+        totals = self.totals
+        return {
+            "events": totals.events,
+            "predictions": totals.predictions.total(),
+            "labels": dict(totals.labels),
+            "dead_letters": dict(totals.dead_letters),
+            "learner_step": self.learner.step,
+            "champion_step": self.champion_step,
+            "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},
+        }
+
+    def _predict(
+        self, events: list[Event], crashed: Collection[Place] | None
+    ) -> tuple[list[Event], Answer, dict[Place, Exception | str]]:
         """Answer the events; one that the model cannot take is set apart with its error, and the others go on.
+
+        Args:
+            events: what is to be answered.
+            crashed: those that are not tried, since they are known to fail; None where nothing is known.
 
         Raises:
             StreamlearnError: the model took none of the last `CRASHES_IN_A_ROW` events.
         """
         if not events:
             return events, joined([]), {}
-        try:
-            answer = self.predictor.predict([event.text for event in events])
-        except Exception as error:  # noqa: BLE001 - whatever a model throws, the stream goes on
-            log.warning("the model failed on a batch (%s); taking its events one by one", type(error).__name__)
-        else:
-            self._crashes = 0
-            return events, answer, {}
+        if crashed is None:
+            try:
+                answer = self.predictor.predict([event.text for event in events])
+            except Exception as error:  # noqa: BLE001 - whatever a model throws, the stream goes on
+                log.warning("the model failed on a batch (%s); taking its events one by one", type(error).__name__)
+            else:
+                self._crashes = 0
+                return events, answer, {}
         taken: list[Event] = []
         answers: list[Answer] = []
-        failures: dict[Place, Exception] = {}
+        failures: dict[Place, Exception | str] = {}
         for event in events:
+            if crashed is not None and event.source in crashed:
+                failures[event.source] = "the process died of it time and again"
+                continue
             try:
                 answers.append(self.predictor.predict([event.text]))
             except Exception as error:
@@ -250,19 +407,13 @@ class Service:
             for event, labels, values in zip(events, top, scores, strict=True)
         ]
 
-    def _commit(self) -> None:
-        try:
-            self.outlet.commit(self.source.positions())
-        except StreamlearnError:
-            self.totals.commits["failed"] += 1
-            raise
-        self.totals.commits["committed"] += 1
-
-    def _warn(self, events: Sequence[Event], answer: Answer) -> None:
+    def _warn(self, events: Sequence[Event], answer: Answer, *, quiet: bool) -> None:
         """Say once what makes a stream less useful than its owner may think."""
         totals = self.totals
         totals.tokens += sum(map(len, answer.tokens))
         totals.unknown_tokens += int(answer.unknown.sum())
+        if quiet:
+            return
         if "ids" not in self._warned and any(not event.has_own_id for event in events):
             self._warned.add("ids")
             log.warning(
@@ -291,19 +442,28 @@ class Service:
             self._waiting_since = None
         elif updates or self._waiting_since is None:
             self._waiting_since = now
-        return [*updates, *self._overdue(now)]
+        return [*updates, *self._flushed()] if self._is_overdue(now) else updates
 
     def flush(self) -> list[Update]:
-        """Learn the partial batch that waits: the stream is at its end."""
+        """Learn the partial batch that waits, and write in the journal that it was done."""
+        if not self.learner.waiting or self.learner.stopped:
+            return []
+        with self.stages("commit"):
+            self.publisher.commit(journal.Flush(**self.common(self.clock())))
+        return self._flushed()
+
+    def reflush(self) -> list[Update]:
+        """Learn again what a `journal.Flush` tells of."""
+        return self._flushed()
+
+    def _flushed(self) -> list[Update]:
         self._waiting_since = None
         return self._learned(self.learner.flush())
 
-    def _overdue(self, now: float) -> list[Update]:
-        """Learn a partial batch that has waited for `learner.max_wait_seconds`."""
+    def _is_overdue(self, now: float) -> bool:
+        """Say whether a partial batch has waited for `learner.max_wait_seconds`."""
         since = self._waiting_since
-        if since is None or now - since < self.root.learner.max_wait_seconds:
-            return []
-        return self.flush()
+        return since is not None and now - since >= self.root.learner.max_wait_seconds
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Return all that it takes to go on after the last turn, in parts: what was learned, measured and counted.
@@ -317,6 +477,7 @@ class Service:
                 "totals": self.totals.state_dict(),
                 "decoder": self.decoder.state_dict(),
                 "waiting_since": self._waiting_since,
+                "positions": [[*tp, offset] for tp, offset in sorted(self.positions.items())],
             },
         }
 
@@ -332,6 +493,7 @@ class Service:
         self.totals.load_state_dict(own["totals"])
         self.decoder.load_state_dict(own["decoder"])
         self._waiting_since = own["waiting_since"]
+        self.positions.update({TopicPartition(topic, number): offset for topic, number, offset in own["positions"]})
 
     def _learned(self, updates: list[Update]) -> list[Update]:
         totals = self.totals
@@ -341,7 +503,7 @@ class Service:
             totals.samples_new += update.samples * update.steps
             totals.samples_replayed += update.replayed
             totals.steps_skipped += update.skipped
-            if update.skipped:
+            if update.skipped and self.progress is None:
                 log.warning(
                     "loss or gradient was not finite: %d of %d steps skipped so far; if it goes on, lower "
                     "learner.learning_rate and learner.head_learning_rate",
@@ -350,14 +512,34 @@ class Service:
                 )
         return updates
 
-    def _count(
-        self, events: Sequence[Event], predictions: Sequence[Prediction], dead: Sequence[DeadLetter], *, seconds: float
-    ) -> None:
+    def _count(self, batch: Prepared) -> None:
         totals = self.totals
-        totals.events += len(events) + len(dead)
-        totals.predictions.update(prediction.label for prediction in predictions)
-        totals.dead_letters.update(letter.reason for letter in dead)
+        totals.events += len(batch.records)
+        totals.predictions.update(prediction.label for prediction in batch.predictions)
+        totals.dead_letters.update(letter.reason for letter in batch.dead_letters)
+        if batch.seen.probes:
+            totals.labels["probe"] += batch.seen.probes
+
+    def _time(self, batch: Prepared, seconds: float) -> None:
+        """Take what users wait for; it is of this process, since what is applied again makes nobody wait."""
+        totals, events = self.totals, batch.events
         totals.latency.observe(seconds, len(events))
         if events:
             times = np.array([event.time for event in events])
             totals.age.observe_all(np.maximum(self.clock() - times[times > 0], 0.0))  # a log may know no time
+
+
+def _difference(counts: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Subtract the counts before, in nested mappings too; what did not happen in between is left out there."""
+    result: dict[str, Any] = {}
+    for key, value in counts.items():
+        if isinstance(value, Mapping):
+            inner = _difference(value, before.get(key, {}))
+            result[key] = {name: count for name, count in inner.items() if count or name in {"new", "replay"}}
+        else:
+            result[key] = value - before.get(key, 0)
+    return result
+
+
+def _at(place: Place) -> tuple[TopicPartition, int]:
+    return TopicPartition(place.topic, place.partition), place.offset

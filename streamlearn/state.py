@@ -267,8 +267,10 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
 
 
 def status(service: "Service") -> str:
-    """Return where the service is in its life: starting, live, stalled or stopping."""
-    if service.stop.is_set() or (not service.ready and service.totals.commits):
+    """Return where the service is in its life: starting, recovering, live, stalled or stopping."""
+    if service.progress is not None:
+        return "recovering"
+    if service.stop.is_set() or (not service.ready and service.publisher.commits):
         return "stopping"
     if not service.ready:
         return "starting"

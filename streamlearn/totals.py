@@ -23,32 +23,26 @@ class Totals:
     samples_new: int = 0
     samples_replayed: int = 0
     steps_skipped: int = 0
-    commits: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     unknown_tokens: int = 0
+    # Of this process alone: they are not in the state.
     latency: Histogram = field(default_factory=lambda: Histogram(LATENCY))
     age: Histogram = field(default_factory=lambda: Histogram(AGE))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all counts as JSON values; counters become pairs, since None is one of their keys."""
         return {
-            each.name: [[key, count] for key, count in value.items()]
-            if isinstance(value := getattr(self, each.name), Counter)
-            else value.state_dict()
-            if isinstance(value, Histogram)
-            else value
-            for each in fields(self)
+            name: [[key, count] for key, count in value.items()] if isinstance(value, Counter) else value
+            for name, value in self._counts().items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the counts of another; one that it does not know begins at zero."""
-        for each in fields(self):
-            if each.name not in state:
-                continue
-            value, saved = getattr(self, each.name), state[each.name]
-            if isinstance(value, Counter):
-                setattr(self, each.name, Counter({key: int(count) for key, count in saved}))
-            elif isinstance(value, Histogram):
-                value.load_state_dict(saved)
-            else:
-                setattr(self, each.name, int(saved))
+        for name, value in self._counts().items():
+            if name in state:
+                counter = isinstance(value, Counter)
+                setattr(self, name, Counter({k: int(n) for k, n in state[name]}) if counter else int(state[name]))
+
+    def _counts(self) -> dict[str, Any]:
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in values.items() if not isinstance(value, Histogram)}

@@ -208,12 +208,13 @@ def health(service: "Service") -> dict[str, object]:
 
 def readiness(service: "Service") -> dict[str, object]:
     """Return whether predictions flow: model loaded, partitions assigned, nothing of the past left to apply."""
-    assigned = len(service.source.positions())
+    assigned, progress = len(service.source.positions()), service.progress
     return {
         "ok": service.ready and assigned > 0,
         "model_loaded": True,
         "partitions": assigned,
         "caught_up": service.ready,
+        **({"batches_applied_again": progress.done, "batches_in_all": progress.total} if progress else {}),
         "lag": sum(service.source.lag().values()),
     }
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from streamlearn.errors import StreamlearnError
 from streamlearn.events import Place
-from streamlearn.journal import Batch, Decision, Flush, LastSnapshot, Snapshot, Start, decode, encode
+from streamlearn.journal import Attempt, Batch, Decision, Flush, Pointer, Snapshot, Start, decode, encode
 from streamlearn.transport.base import Range
 
 count = st.integers(0, 2**63 - 1)
@@ -18,11 +18,14 @@ name = st.text(min_size=1, max_size=20)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 sha256 = st.text("0123456789abcdef", min_size=64, max_size=64)
 objects = st.dictionaries(name, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | name, max_size=3)
+pointers = st.builds(Pointer, at_seq=count, journal_offset=count)
+places = st.builds(Place, name, count, count)
 common = {
     "seq": count,
     "incarnation": count,
     "now": finite,
-    "last_snapshot": st.none() | st.builds(LastSnapshot, at_seq=count, journal_offset=count),
+    "last_snapshot": st.none() | pointers,
+    "outcomes": st.dictionaries(name, count, max_size=3),
 }
 journal_records = st.one_of(
     st.builds(
@@ -36,7 +39,7 @@ journal_records = st.one_of(
         threads=st.integers(1, 256),
         seed=st.integers(),
         topic_ids=st.dictionaries(name, name, max_size=3),
-        positions=st.lists(st.builds(Place, name, count, count), max_size=3).map(tuple),
+        positions=st.lists(places, max_size=3).map(tuple),
     ),
     st.builds(
         Batch,
@@ -46,10 +49,21 @@ journal_records = st.one_of(
         champion_step=count,
         decisions=st.lists(st.builds(Decision, name=name, step=count, values=objects), max_size=3).map(tuple),
         shed=count,
-        probes=st.dictionaries(name, finite, max_size=3),
+        taken=st.text("-lpd", max_size=20),
+        crashed=st.none() | st.lists(places, max_size=2).map(tuple),
     ),
     st.builds(Flush, **common),
-    st.builds(Snapshot, **common, name=name, manifest_sha256=sha256),
+    st.builds(
+        Snapshot,
+        **common,
+        name=name,
+        manifest_sha256=sha256,
+        weights_sha256=sha256,
+        model_step=count,
+        positions=st.lists(places, max_size=3).map(tuple),
+        start=pointers,
+    ),
+    st.builds(Attempt, **common, place=places),
 )
 
 
@@ -68,11 +82,14 @@ def test_stands_in_the_journal_so():
         seq=7,
         incarnation=1,
         now=1.5,
-        last_snapshot=LastSnapshot(at_seq=3, journal_offset=9),
+        last_snapshot=Pointer(at_seq=3, journal_offset=9),
+        outcomes={"learned": 2},
         ranges=(Range("tickets", 0, 10, 14, 3, "0" * 64),),
         model_step=5,
         champion_step=4,
         decisions=(Decision(name="promoted", step=5),),
+        taken="l-d",
+        crashed=(Place("tickets", 0, 12),),
     )
     assert json.loads(encode(record)) == {
         "format": 1,
@@ -80,13 +97,15 @@ def test_stands_in_the_journal_so():
         "incarnation": 1,
         "now": 1.5,
         "last_snapshot": {"at_seq": 3, "journal_offset": 9},
+        "outcomes": {"learned": 2},
         "kind": "batch",
         "ranges": [["tickets", 0, 10, 14, 3, "0" * 64]],
         "model_step": 5,
         "champion_step": 4,
         "decisions": [{"name": "promoted", "step": 5, "values": {}}],
         "shed": 0,
-        "probes": {},
+        "taken": "l-d",
+        "crashed": [["tickets", 0, 12]],
     }
 
 

@@ -18,10 +18,10 @@ LAYERS = [
         "totals model tasks tasks.* drift drift.* memory memory.* strategies strategies.* evaluation "
         "probes probe_store cohort continual journal"
     ),
-    "transport.* schemas learner predictor measures journal_log checkpoint storage",
-    "config settings logs",
-    "service exporter state web",
-    "run demo doctor produce tail scenarios generate docs dashboards dashboards.* cli __main__",
+    ("transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog publisher"),
+    "config settings logs fingerprint",
+    "service exporter state web keeper recovery",
+    "assembly run demo doctor produce tail scenarios generate docs dashboards dashboards.* cli __main__",
 ]
 
 

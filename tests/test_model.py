@@ -84,7 +84,7 @@ def test_growing_moves_no_row_and_no_moment(optimizer):
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_a_fine_tuned_checkpoint_keeps_head_and_labels(tmp_path, kind):
     folder = save(tmp_path / kind, kind)
-    model = load(ModelConfig(name=str(folder), device="cpu"))
+    model = load(ModelConfig(name=str(folder), device="cpu", dtype="float32"))
     assert model.labels == ("buy", "hold", "sell")
     theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     line = texts(1)[0]

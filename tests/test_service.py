@@ -10,9 +10,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn import web
+from streamlearn.assembly import assemble
 from streamlearn.errors import StreamlearnError
 from streamlearn.predictor import Answer
-from streamlearn.run import Reporter, assemble
+from streamlearn.run import Reporter
 from streamlearn.service import CRASHES_IN_A_ROW, Limits
 from streamlearn.settings import check
 from streamlearn.transport.base import Message
@@ -42,6 +43,7 @@ class World:
         if log is None:
             for topic in (topics.events, topics.predictions, topics.dead_letters):
                 self.log.create(topic, partitions)
+            self.log.create(topics.journal, 1)
         group = self.settings.root.kafka.group_id
         self.source = MemorySource(self.log, [topics.events], group=group)
         self.service = assemble(self.settings, self.source, MemoryOutlet(self.log, group=group), clock=lambda: self.now)

@@ -166,7 +166,7 @@ def test_all_errors_are_told_at_once(write):
 
 
 def test_topics_differ(write):
-    assert "three different topics" in refusal(write(), ["kafka.topics.predictions=support-tickets"])
+    assert "must be different topics" in refusal(write(), ["kafka.topics.predictions=support-tickets"])
 
 
 def test_a_missing_file_names_the_near_one(write):

@@ -203,7 +203,7 @@ def test_the_status_follows_the_life_of_the_service():
     assert state(service)["status"] == "stopping"
     service.stop.clear()
     service.ready = False
-    service.totals.commits["committed"] += 1
+    service.publisher.commits["committed"] += 1
     assert state(service)["status"] == "stopping"
 
 

@@ -150,6 +150,11 @@ class Transaction(Protocol):
 class Outlet(Sink, Transaction, Protocol):
     """A sink with its transaction."""
 
+    @property
+    def transactional(self) -> bool:
+        """Whether what is committed together becomes visible together."""
+        ...
+
     def max_bytes(self, topic: str) -> int:
         """Return how many bytes of key, value and headers together the topic takes in one message."""
         ...
@@ -204,14 +209,14 @@ def lost(tp: TopicPartition, offset: int, low: int, high: int) -> StreamlearnErr
             f"so {low - offset} offsets are gone that were never read",
             where=str(tp),
             mend="raise the topic's `retention.ms` and `retention.bytes`; "
-            "to go on with what is left, set `kafka.group_id` to a new name, and `kafka.start`",
+            "to go on with what is left, set `recovery.accept_loss: true`",
         )
     return StreamlearnError(
         f"the next record to read, offset {offset}, is past the log's end at {high}: "
         "the topic was made anew, or its broker lost records",
         where=str(tp),
         mend="give the learner a new `name` where the topic was made anew on purpose; "
-        "to go on with what is there, set `kafka.group_id` to a new name, and `kafka.start`",
+        "to go on with what is there, set `recovery.accept_loss: true`",
     )
 
 

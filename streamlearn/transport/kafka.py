@@ -65,6 +65,7 @@ class KafkaSource:
         stall_seconds: a partition that has records and gives none for so long is warned about and sought again.
         look_seconds: how often to look for new partitions, and for optional topics that are not there yet.
         committed: begin at the group's offsets; off for a reader that only looks.
+        accept_loss: begin at what is there where the log no longer holds a position, instead of an error.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class KafkaSource:
         stall_seconds: float = 30.0,
         look_seconds: float = 5.0,
         committed: bool = True,
+        accept_loss: bool = False,
     ) -> None:
         self._settings, self._topics, self._with_group = settings, list(topics), committed
         self._stall_seconds, self._look_seconds = stall_seconds, look_seconds
@@ -100,7 +102,7 @@ class KafkaSource:
         config = {**_DEFAULTS, **look, **common(settings, self._watch), **_REQUIRED, "group.id": settings.group}
         self._consumer = create(ck.Consumer, {**config, "stats_cb": self._statistics}, settings)
         try:
-            self._begin(positions or {}, optional, committed=committed)
+            self._begin(positions or {}, optional, committed=committed, accept_loss=accept_loss)
         except BaseException:
             self._consumer.close()
             raise
@@ -183,7 +185,9 @@ class KafkaSource:
 
     # Where to begin
 
-    def _begin(self, positions: Mapping[TopicPartition, int], optional: Collection[str], *, committed: bool) -> None:
+    def _begin(
+        self, positions: Mapping[TopicPartition, int], optional: Collection[str], *, committed: bool, accept_loss: bool
+    ) -> None:
         """1. Find the partitions. 2. Choose the offsets. 3. See that the log still holds them. 4. Assign."""
         known = connect(self._consumer, self._settings, self._watch).topics
         partitions: list[TopicPartition] = []
@@ -204,10 +208,12 @@ class KafkaSource:
         given = {**first, **self._start(fresh, self._settings.start, first, last), **given}
         self._positions = {tp: given[tp] for tp in partitions}
 
-        for tp, offset in self._positions.items():
+        for tp, offset in list(self._positions.items()):
             # A position comes from committed records, so even an open transaction ends at or past it.
             if not first[tp] <= offset <= last[tp]:
-                raise lost(tp, offset, first[tp], last[tp])
+                if not accept_loss:
+                    raise lost(tp, offset, first[tp], last[tp])
+                self._positions[tp] = first[tp]
         self._ends.update(last)
         self._assign()
 

@@ -60,7 +60,7 @@ class KafkaOutlet:
         topics: Sequence[str] = (),
         commit_timeout: float = 60.0,
     ) -> None:
-        self._settings, self._group, self._commit_timeout = settings, group, commit_timeout
+        self._settings, self.group, self._commit_timeout = settings, group, commit_timeout
         self._watch = Watch(settings, "writing")
         self._failed: list[tuple[KafkaError, str]] = []
         self._open = False
@@ -75,7 +75,7 @@ class KafkaOutlet:
             config["transactional.id"] = settings.transactional_id
         self._producer = create(ck.Producer, {**config, "on_delivery": self._delivered}, settings)
         connect(self._producer, settings, self._watch)
-        if self._transactional:
+        if self.transactional:
             self._insist(self._producer.init_transactions, "taking over the transactional id")
 
     def begin(self) -> None:
@@ -83,7 +83,7 @@ class KafkaOutlet:
         if self._fatal is not None:
             raise self._fatal
         self._failed.clear()
-        if self._transactional:
+        if self.transactional:
             try:
                 self._producer.begin_transaction()
             except KafkaException as error:
@@ -121,21 +121,21 @@ class KafkaOutlet:
             StreamlearnError: a message is too large for its topic.
             BrokerError: the outcome is a failure, or is not known.
         """
-        if self._transactional:
+        if self.transactional:
             self._commit_transaction(positions)
         else:
             self._flush()
-            if self._group is not None:
-                self._group.commit(positions)
+            if self.group is not None:
+                self.group.commit(positions)
         self._open = False
         self._watch.answered()
 
     def abort(self) -> None:
         """Drop what was sent since `begin`; without a transactional id, what has not left yet."""
-        if self._transactional and self._open:
+        if self.transactional and self._open:
             self._open = False
             self._insist(self._producer.abort_transaction, "aborting a transaction")
-        elif not self._transactional:
+        elif not self.transactional:
             self._producer.purge(in_flight=False)
             self._serve(0)
         self._failed.clear()
@@ -149,7 +149,7 @@ class KafkaOutlet:
 
     def close(self) -> None:
         """Release the producer without committing."""
-        if self._open and self._transactional:
+        if self._open and self.transactional:
             with suppress(StreamlearnError):  # the broker aborts it at its timeout as well
                 self.abort()
         # Not Producer.close: it flushes first, which waits for a broker that may be away.
@@ -158,7 +158,8 @@ class KafkaOutlet:
             self._producer.poll(0)
 
     @property
-    def _transactional(self) -> bool:
+    def transactional(self) -> bool:
+        """Whether what is committed together becomes visible together."""
         return self._settings.transactional_id is not None
 
     # Sending
@@ -230,8 +231,8 @@ class KafkaOutlet:
             raise result
 
     def _commit_transaction(self, positions: Mapping[TopicPartition, int]) -> None:
-        if positions and self._group is not None:
-            group = self._group.group_metadata()
+        if positions and self.group is not None:
+            group = self.group.group_metadata()
             offsets = [ck.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in positions.items()]
             self._insist(
                 lambda timeout: self._producer.send_offsets_to_transaction(offsets, group, timeout),

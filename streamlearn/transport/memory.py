@@ -248,6 +248,7 @@ class MemorySource:
         start: where a partition begins that has neither a position nor a committed offset.
         positions: where to begin, before anything else.
         optional: those of `topics` that may be missing; they are read once they appear.
+        accept_loss: begin at what is there where the log no longer holds a position, instead of an error.
     """
 
     def __init__(
@@ -259,6 +260,7 @@ class MemorySource:
         start: Start = "earliest",
         positions: Mapping[TopicPartition, int] | None = None,
         optional: Collection[str] = (),
+        accept_loss: bool = False,
     ) -> None:
         self._log, self._topics, self._group = log, list(topics), group
         for topic in set(topics) - set(optional):
@@ -278,7 +280,9 @@ class MemorySource:
                 self._positions[tp] = log.offset_at(tp, int(start.timestamp() * 1000))
             first, last = log.bounds(tp)
             if not first <= self._positions[tp] <= last:
-                raise lost(tp, self._positions[tp], first, last)
+                if not accept_loss:
+                    raise lost(tp, self._positions[tp], first, last)
+                self._positions[tp] = first
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """Return up to `max_records` that are there now; wait up to `timeout` seconds for the first one."""
@@ -356,6 +360,11 @@ class MemoryOutlet:
         self._log, self._group, self._id = log, group, transactional_id
         self._epoch = 0 if transactional_id is None else log.fence(transactional_id)
         self._queue: list[tuple[str, list[Message]]] = []
+
+    @property
+    def transactional(self) -> bool:
+        """Whether what is committed together becomes visible together."""
+        return self._id is not None
 
     def begin(self) -> None:
         """Open a transaction."""

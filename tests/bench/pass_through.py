@@ -17,9 +17,9 @@ import confluent_kafka as ck
 import numpy as np
 from pydantic import BaseModel
 
+from streamlearn.assembly import assemble, client_settings, connected
 from streamlearn.batch import IntArray
 from streamlearn.predictor import Answer
-from streamlearn.run import assemble, client_settings, connected
 from streamlearn.service import Limits
 from streamlearn.settings import check
 from streamlearn.tasks import Scores
@@ -62,9 +62,9 @@ def ours(address: str, model: str, topic: str, n: int) -> float:
         }
     )
     topics = settings.root.kafka.topics
-    Admin(client_settings(settings, address)).ensure([topics.predictions, topics.dead_letters], 1)
-    with connected(settings, address) as (source, outlet):
-        service = assemble(settings, source, outlet)
+    Admin(client_settings(settings, address)).ensure([topics.predictions, topics.dead_letters, topics.journal], 1)
+    with connected(settings, address) as connections:
+        service = assemble(settings, connections.source, connections.outlet)
         service.predictor = Constant()
         start = time.perf_counter()
         service.run(Limits(max_events=n))

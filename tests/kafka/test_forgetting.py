@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
+from streamlearn.assembly import assemble, connected
 from streamlearn.continual import offline
-from streamlearn.run import assemble, connected
 from streamlearn.service import Limits
 from streamlearn.settings import check
 from streamlearn.state import Dashboard
@@ -54,10 +54,10 @@ def measured(folder, kafka, name, topic, *, task, strategy, learner, budget):
         }
     )
     topics = settings.root.kafka.topics
-    Admin(KafkaSettings(kafka)).ensure([topics.predictions, topics.dead_letters], 1)
+    Admin(KafkaSettings(kafka)).ensure([topics.predictions, topics.dead_letters, topics.journal], 1)
     answers = []
-    with connected(settings, kafka) as (source, outlet):
-        service = assemble(settings, source, outlet)
+    with connected(settings, kafka) as connections:
+        service = assemble(settings, connections.source, connections.outlet)
         dashboard = Dashboard(service)
 
         def look(turn):

@@ -33,10 +33,10 @@ STILL = (
 )
 
 
-def phase(number, draw):
+def phase(number, draw, events=EVENTS):
     """Two classes a phase, in words of their own: each phase is news, and what came before does not come again."""
     lines = []
-    for i in range(EVENTS):
+    for i in range(events):
         label = 2 * number + draw.randrange(2)
         words = " ".join(f"w{20 * label + draw.randrange(20)}" for _ in range(draw.randint(2, 6)))
         if draw.random() < 0.1 * number:
@@ -78,14 +78,17 @@ def test_every_panel_variable_and_alert_has_data(tmp_path, kafka, new_topic, fre
         probes={"share": 0.3, "budget": 3.0},
         drift=detectors,
         limits={"record_bytes": RECORD_BYTES},
+        snapshots={"every_seconds": 10},
     )
     with Process(tmp_path, "run", config) as run:
         address = run.says(r"metrics on (http://\S+)/metrics")[1]
         with prometheus(tmp_path, address.removeprefix("http://"), rules=[RULES]) as server:
             start = time.time()
             for number in range(PHASES):
-                pace = ("--rate", "60") if number < PHASES - 1 else ()  # the last phase comes at once: lag
-                produce(tmp_path, kafka, events, phase(number, draw), *pace)
+                if number < PHASES - 1:
+                    produce(tmp_path, kafka, events, phase(number, draw), "--rate", "60")
+                else:  # more than can be taken between two scrapes: lag
+                    produce(tmp_path, kafka, events, phase(number, draw, 5 * EVENTS))
             until(lambda: (server.value("streamlearn_forgetting") or 0) > 0.1, PATIENCE, lambda: run.err)
             time.sleep(3)
             end = time.time()

@@ -152,7 +152,8 @@ class FakeService:
         self.champion_step = 0
         self.lags = {TopicPartition(events, partition): 0 for partition in range(4)}
         self.source = SimpleNamespace(lag=lambda: self.lags, positions=lambda: self.lags)
-        self.ready, self.stop = True, threading.Event()
+        self.ready, self.stop, self.progress = True, threading.Event(), None
+        self.publisher = SimpleNamespace(commits=Counter())
         self.turned_at = self.started_at = time.monotonic()
 
     def clock(self):
@@ -175,7 +176,7 @@ def story(service, dashboard, seconds=900, *, drift_at=0.62):
     """Tell the dashboard a stream: classes come, accuracy climbs, the world drifts, and the model learns again."""
     rng = np.random.default_rng(7)
     labels, totals, probes = service.learner.task.labels, service.totals, service.probes
-    totals.commits["committed"] += 1
+    service.publisher.commits["committed"] += 1
     accuracy, called = 0.1, False
     for second in range(seconds):
         part = second / seconds

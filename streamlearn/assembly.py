@@ -1,0 +1,294 @@
+"""Puts things together: a service from its configuration, and what connects it with the broker and its own past."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from streamlearn import fingerprint
+from streamlearn.checkpoint import Snapshots
+from streamlearn.drift import Monitor, Novelty
+from streamlearn.errors import StreamlearnError
+from streamlearn.evaluation import Prequential
+from streamlearn.events import EventDecoder
+from streamlearn.journal_log import JournalLog, Writer
+from streamlearn.keeper import SnapshotKeeper
+from streamlearn.learner import Learner
+from streamlearn.measures import Measures
+from streamlearn.memory import ReplayMemory, policies
+from streamlearn.model import load as load_model
+from streamlearn.predictor import ServedModel
+from streamlearn.probes import Probes
+from streamlearn.publisher import Publisher
+from streamlearn.recovery import Plan, Recovery, plan
+from streamlearn.service import Service
+from streamlearn.settings import Settings
+from streamlearn.stages import Stages
+from streamlearn.strategies import strategies
+from streamlearn.tasks import Task, tasks
+from streamlearn.transport.base import Outlet, Source, TopicPartition
+from streamlearn.transport.embedded import EmbeddedBroker
+from streamlearn.transport.kafka import KafkaSettings, KafkaSource
+from streamlearn.transport.kafka_admin import Admin
+from streamlearn.transport.kafka_outlet import KafkaOutlet
+
+log = logging.getLogger(__name__)
+
+JOURNAL = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+
+def assemble(
+    settings: Settings,
+    source: Source,
+    outlet: Outlet,
+    *,
+    clock: Callable[[], float] = time.time,
+    stop: threading.Event | None = None,
+) -> Service:
+    """Make the service: model, task, memory, strategy, learner and predictor of the configuration."""
+    root = settings.root
+    stages = Stages()
+    log.info("loading %s", root.model.name)
+    model = load_model(root.model, dropout=root.learner.dropout)
+    task: Task = tasks.build(root.task)
+    if model.labels:
+        task.known_from(model.labels)
+    memory = ReplayMemory(
+        root.memory.capacity, model.max_length, model.vocabulary_size, policies.build(root.memory.policy)
+    )
+    strategy = strategies.build(root.strategy)
+    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages)
+    decoder = EventDecoder(
+        root.fields,
+        labels=task.labels,
+        closed=task.labels.closed,
+        max_labels=root.limits.labels,
+        max_bytes=root.limits.record_bytes,
+    )
+    predictor = ServedModel(model, task, top_k=root.serving.top_k, stages=stages)
+    measures = Measures(
+        Prequential(root.metrics.window),
+        Probes(root.probes, seed=root.seed),
+        Monitor(root.drift.watched()) if root.drift.enabled else None,
+        Novelty(root.limits.labels),
+        memory=memory,
+        served=predictor,
+        labels=task.labels,
+        stages=stages,
+    )
+    log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.labels))
+    return Service(
+        root,
+        source=source,
+        publisher=Publisher(outlet, root.kafka.topics.journal),
+        decoder=decoder,
+        predictor=predictor,
+        learner=learner,
+        measures=measures,
+        stages=stages,
+        clock=clock,
+        stop=stop,
+    )
+
+
+@contextmanager
+def reach(settings: Settings) -> Iterator[str]:
+    """Yield the broker's address, with the topics in order: an embedded broker is started, missing topics are made.
+
+    Raises:
+        ConfigError: the events topic does not exist; names the nearest one.
+        BrokerError: the broker does not answer.
+    """
+    kafka = settings.root.kafka
+    topics = kafka.topics
+    names = (topics.predictions, topics.dead_letters)
+    if kafka.bootstrap_servers == "embedded":
+        with EmbeddedBroker() as broker:
+            broker.ensure_topics((topics.events, *names, topics.journal))
+            log.info("embedded broker on %s: it forgets everything at the end", broker.bootstrap_servers)
+            yield broker.bootstrap_servers
+        return
+    admin = Admin(client_settings(settings, kafka.bootstrap_servers))
+    partitions = admin.partitions_of(topics.events)
+    if kafka.create_topics:
+        made = [*admin.ensure(names, partitions), *admin.ensure([topics.journal], 1, JOURNAL)]
+        if made:
+            log.info("created %s", ", ".join(made))
+    else:
+        for name in (*names, topics.journal):
+            admin.partitions_of(name)
+    yield kafka.bootstrap_servers
+
+
+@dataclass
+class Connections:
+    """A service's ends: where its records come from, where they go, and its past.
+
+    `recovery` is None where there is no past: the embedded broker forgets everything.
+    """
+
+    settings: Settings
+    source: KafkaSource
+    outlet: KafkaOutlet
+    recovery: Recovery | None
+    topic_ids: Mapping[str, str]
+    retention: Mapping[str, float]
+
+    def restore(self, service: Service) -> None:
+        """Bring the service to where the last one stopped, and let it write snapshots from now on.
+
+        Raises:
+            StreamlearnError: what is needed is gone, and `recovery.accept_loss` is off.
+        """
+        if self.recovery is None:
+            log.warning("the embedded broker forgets everything, so nothing that is learned is kept either")
+            return
+        self.recovery.run(service, self.topic_ids)
+        snapshots = self.settings.root.snapshots
+        service.keeper = SnapshotKeeper(
+            self.recovery.snapshots,
+            self.recovery.open_journal,
+            every_seconds=snapshots.every_seconds,
+            made_by=made_by(self.settings, service),
+            retention=self.retention,
+            named=self.recovery.found.names,
+            now=service.clock(),
+        )
+
+
+def made_by(settings: Settings, service: Service) -> dict[str, Any]:
+    """Return what a snapshot tells of the learner that wrote it; no secret is among it."""
+    return {
+        "name": settings.root.name,
+        **fingerprint.machinery(service.learner.model.device),
+        "configuration": fingerprint.configuration(settings.root),
+    }
+
+
+@contextmanager
+def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connections]:
+    """Connect with the broker.
+
+    1. The outlet comes first: with transactions it locks an earlier learner out, and what that one left open is void.
+    2. Read where the journal ends.
+    3. Read the inputs from there.
+
+    Raises:
+        StreamlearnError: the journal, or the records that come next, are not there any more.
+    """
+    root = settings.root
+    topics, snapshots = root.kafka.topics, Snapshots(root.snapshots.path, keep=root.snapshots.keep)
+    client = client_settings(settings, bootstrap_servers)
+    admin = Admin(client)
+    exactly_once = root.kafka.delivery == "exactly-once" and not admin.embedded
+    if not exactly_once:
+        log.warning("at-least-once: a crash publishes the predictions of one batch again, and loses nothing")
+        client = replace(client, transactional_id=None)
+    outlet = KafkaOutlet(client, topics=(topics.predictions, topics.dead_letters, topics.journal))  # 1
+    source: KafkaSource | None = None
+    try:
+        found = Plan()
+        if not admin.embedded:
+            with _open_journal(client, topics.journal) as journal_log:  # 2
+                found = plan(journal_log, root.snapshots.keep)
+            if not found.positions:
+                found.writer = _first_writer(snapshots, topics.journal, accept_loss=root.recovery.accept_loss)
+        inputs = [] if admin.embedded else [admin.describe(topics.events)]
+        topic_ids = {each.name: each.id for each in inputs}
+        retention = {each.name: float(each.config.get("retention.ms", -1)) / 1000 for each in inputs}
+        gone = found.gone(topic_ids, accept_loss=root.recovery.accept_loss)
+        source = KafkaSource(  # 3
+            client if not found.positions else replace(client, start="earliest"),
+            [topics.events],
+            positions={tp: offset for tp, offset in found.positions.items() if tp.topic not in gone},
+            committed=not found.positions,
+            stall_seconds=root.limits.stalled_seconds,
+            accept_loss=root.recovery.accept_loss,
+        )
+        outlet.group = source
+        if found.positions:
+            _compare(source.committed(), found.positions)
+        recovery = Recovery(
+            found,
+            snapshots,
+            lambda: _open_journal(client, topics.journal),
+            lambda positions: _open_inputs(client, [topics.events], positions),
+            gone=gone,
+            accept_loss=root.recovery.accept_loss,
+        )
+        limited = {topic: seconds for topic, seconds in retention.items() if seconds >= 0}
+        yield Connections(settings, source, outlet, None if admin.embedded else recovery, topic_ids, limited)
+    finally:
+        outlet.close()
+        if source is not None:
+            source.close()
+
+
+def client_settings(settings: Settings, bootstrap_servers: str) -> KafkaSettings:
+    """Return the part of the configuration that reaches the broker."""
+    kafka = settings.root.kafka
+    return KafkaSettings(
+        bootstrap_servers,
+        client=kafka.client,
+        group=kafka.group_id,
+        transactional_id=f"streamlearn.{settings.root.name}",
+        start=kafka.start,
+        connect_timeout=settings.root.limits.connect_seconds,
+    )
+
+
+def _first_writer(snapshots: Snapshots, topic: str, *, accept_loss: bool) -> Writer:
+    """Return the writer of a journal that is empty.
+
+    Raises:
+        StreamlearnError: there are snapshots, so it was not always empty.
+    """
+    names = snapshots.names()
+    if not names:
+        return Writer()
+    if not accept_loss:
+        raise StreamlearnError(
+            f"the journal is empty, though there is {names[-1]}: without the journal nobody knows what that holds",
+            where=f"the topic '{topic}'",
+            mend="name the journal's own topic as kafka.topics.journal; to begin anew give the learner a new `name`, "
+            "or set `recovery.accept_loss: true`",
+        )
+    return Writer(incarnation=int(names[-1].split("-")[1]) + 1)
+
+
+def _compare(committed: Mapping[TopicPartition, int], positions: Mapping[TopicPartition, int]) -> None:
+    """Report that somebody moved the group: it is for lag tools, and would repeat what was learned."""
+    behind = sorted(tp for tp, offset in positions.items() if committed.get(tp, -1) < offset)
+    for tp in behind[:1]:
+        log.warning(
+            "the group's offset of %s is %s, the journal's is %d: it was reset, or expired; the journal decides%s",
+            tp,
+            committed.get(tp, "gone"),
+            positions[tp],
+            f" (and so for {len(behind) - 1} more)" if behind[1:] else "",
+        )
+
+
+@contextmanager
+def _open_journal(client: KafkaSettings, topic: str) -> Iterator[JournalLog]:
+    source = KafkaSource(replace(client, start="earliest"), [topic], committed=False)
+    try:
+        yield JournalLog(source, topic)
+    finally:
+        source.close()
+
+
+@contextmanager
+def _open_inputs(
+    client: KafkaSettings, topics: Sequence[str], positions: Mapping[TopicPartition, int]
+) -> Iterator[Source]:
+    # What is gone is found out by whoever reads: it may be that nothing of it is needed.
+    known = {tp: offset for tp, offset in positions.items() if tp.topic in topics}
+    source = KafkaSource(replace(client, start="earliest"), topics, positions=known, committed=False, accept_loss=True)
+    try:
+        yield source
+    finally:
+        source.close()

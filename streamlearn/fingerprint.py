@@ -1,0 +1,76 @@
+"""What the weights depend on beside the records: the configuration, and the machinery that does the sums."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import torch
+
+from streamlearn.config import Root
+
+# What may change at any time: nothing that is learned depends on it.
+FREE: Final = frozenset(
+    {
+        "kafka",
+        "snapshots",
+        "recovery",
+        "web",
+        "logs",
+        "metrics.enabled",
+        "metrics.host",
+        "metrics.port",
+        "metrics.max_labels",
+        "serving.max_batch",
+        "model.device",  # in the machinery
+        "model.threads",
+        "limits.connect_seconds",
+        "limits.stalled_seconds",
+        "limits.progress_seconds",
+        "limits.unknown_tokens",
+    }
+)
+
+
+def configuration(root: Root) -> dict[str, Any]:
+    """Return the part of the configuration that learning depends on, by dotted name."""
+    return {name: value for name, value in _flat(root.model_dump(mode="json"), "") if not _is_free(name)}
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what `configuration` returned."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Name the settings that differ; one that a version does not know yet is no difference."""
+    return sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+
+
+def machinery(device: torch.device) -> dict[str, Any]:
+    """Return what the last bits of the weights depend on, in the fields of `journal.Start`."""
+    kind = device.type if device.type == "cpu" else f"{device.type} {_card(device)}"
+    return {
+        "version": version("streamlearn"),
+        "torch": torch.__version__,
+        "instruction_set": f"{torch.backends.cpu.get_cpu_capability()} {kind}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _card(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
+def _is_free(name: str) -> bool:
+    parts = name.split(".")
+    return any(".".join(parts[:depth]) in FREE for depth in range(1, len(parts) + 1))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,91 @@
+"""Makes a micro-batch count: what is published, its journal record and the positions, together or not at all."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from streamlearn import failpoints, journal
+from streamlearn.errors import StreamlearnError, TransactionAbortedError
+from streamlearn.journal import JournalRecord
+from streamlearn.journal_log import Writer
+from streamlearn.transport.base import Message, Outlet, TopicPartition
+from streamlearn.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5  # at one batch, before the process leaves and starts afresh
+HANGS = 120.0  # seconds; a commit gives up by itself after half of that
+KEY = b"journal"  # all records in one partition, also where a broker made more of them
+
+
+class Publisher:
+    """Commits batches through an outlet, each with its record in the journal.
+
+    With transactions everything of a batch becomes visible at once. Without them the order is the same: what is
+    published is safe before the journal tells of it, so that a crash between the two repeats it and loses nothing.
+
+    Args:
+        outlet: where all of it goes.
+        topic: the journal's.
+        writer: numbers the records.
+        watchdog: ends the process where a commit hangs.
+    """
+
+    def __init__(
+        self, outlet: Outlet, topic: str, writer: Writer | None = None, watchdog: Watchdog | None = None
+    ) -> None:
+        self.outlet, self.topic = outlet, topic
+        self.writer = writer or Writer()
+        self.watchdog = watchdog or Watchdog(HANGS)
+        self.commits: Counter[str] = Counter()
+
+    def commit(
+        self,
+        record: JournalRecord,
+        messages: Mapping[str, Sequence[Message]] | None = None,
+        positions: Mapping[TopicPartition, int] | None = None,
+    ) -> None:
+        """Publish the messages of each topic with the record and the positions; an aborted transaction is tried again.
+
+        Raises:
+            FencedError: another learner took over.
+            TransactionAbortedError: the log refused it time and again.
+            BrokerError: it failed, or nobody knows.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.watchdog("committing a batch"):
+                    self._commit(record, messages or {}, positions or {})
+            except TransactionAbortedError as error:
+                self.commits["aborted"] += 1
+                if attempt == ATTEMPTS:
+                    raise
+                log.warning("the batch was not committed (%s); trying it again", error.what)
+            except StreamlearnError:
+                self.commits["failed"] += 1
+                with suppress(StreamlearnError):
+                    self.outlet.abort()
+                raise
+            else:
+                self.commits["committed"] += 1
+                self.writer.wrote()
+                failpoints.reach("committed")
+                return
+
+    def _commit(
+        self,
+        record: JournalRecord,
+        messages: Mapping[str, Sequence[Message]],
+        positions: Mapping[TopicPartition, int],
+    ) -> None:
+        outlet, entry = self.outlet, [Message(journal.encode(record), KEY)]
+        outlet.begin()
+        for topic, some in messages.items():
+            outlet.send(topic, some)
+        if not outlet.transactional and any(messages.values()):
+            outlet.commit({})
+            outlet.begin()
+        outlet.send(self.topic, entry)
+        failpoints.reach("sent")
+        outlet.commit(positions)

@@ -1,0 +1,321 @@
+"""A start: where the last learner stopped, by the journal alone, and how its state comes back.
+
+The journal decides positions; a group's committed offsets are for tools that watch the lag.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from streamlearn import failpoints, fingerprint, journal
+from streamlearn.checkpoint import DamagedSnapshotError, Loaded, Snapshots
+from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.events import Place
+from streamlearn.journal import Pointer
+from streamlearn.journal_log import Entry, JournalLog, Refetch, Writer, valid
+from streamlearn.service import Progress, Service
+from streamlearn.transport.base import Source, TopicPartition
+
+log = logging.getLogger(__name__)
+
+DEATHS = 3  # starts in a row without progress, after which records are taken one by one
+REPORT_SECONDS = 5.0
+
+Positions = dict[TopicPartition, int]
+OpenJournal = Callable[[], AbstractContextManager[JournalLog]]
+OpenInputs = Callable[[Mapping[TopicPartition, int]], AbstractContextManager[Source]]
+
+
+@dataclass
+class Plan:
+    """What the journal's end tells, before anything is loaded.
+
+    Args:
+        writer: numbers the records of this start.
+        positions: the next offset of each partition; empty where there is no journal yet.
+        named: the records of the snapshots that count, newest first.
+        last_start: the record of the start before this one.
+        batches: how many batches came after the newest snapshot.
+        deaths: starts in a row that made no progress.
+        attempts: how often each record was about to be taken alone since then.
+    """
+
+    writer: Writer = field(default_factory=Writer)
+    positions: Positions = field(default_factory=dict)
+    named: list[Entry] = field(default_factory=list)
+    last_start: journal.Start | None = None
+    batches: int = 0
+    deaths: int = 0
+    attempts: Counter[Place] = field(default_factory=Counter)
+
+    @property
+    def suspect(self) -> Place | None:
+        """The record that was about to be taken alone when the process died, twice: a broker may be away once."""
+        place, times = next(iter(self.attempts.most_common(1)), (None, 0))
+        return place if times > 1 else None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the snapshots that count, oldest first."""
+        return [each.record.name for each in reversed(self.named) if isinstance(each.record, journal.Snapshot)]
+
+    def gone(self, topic_ids: Mapping[str, str], *, accept_loss: bool) -> set[str]:
+        """Return the topics that were deleted and made anew since the last start.
+
+        Raises:
+            StreamlearnError: there is one, and losing what it held is not accepted.
+        """
+        before = self.last_start.topic_ids if self.last_start is not None else {}
+        gone = {topic for topic, known in before.items() if known and topic_ids.get(topic, known) != known}
+        for topic in sorted(gone) if not accept_loss else ():
+            raise StreamlearnError(
+                f"the topic was made anew: its id was {before[topic]}, and is {topic_ids[topic]}",
+                where=f"the topic '{topic}'",
+                mend="give the learner a new `name` to begin anew; or set `recovery.accept_loss: true` to keep what "
+                "was learned, and read the new topic from its beginning",
+            )
+        return gone
+
+
+def plan(journal_log: JournalLog, keep: int) -> Plan:
+    """Read the end of the journal.
+
+    1. Find the last record, and the snapshots that the records point back to.
+    2. Read what came after the newest snapshot: positions, starts without progress.
+
+    Raises:
+        StreamlearnError: the journal is not what was written.
+    """
+    last = journal_log.last()  # 1
+    if last is None:
+        return Plan()
+    pointer = last.record.last_snapshot
+    if isinstance(last.record, journal.Snapshot):
+        pointer = Pointer(at_seq=last.record.seq, journal_offset=last.offset)
+    found = Plan(Writer(last.record.incarnation + 1, last.record.seq + 1, pointer))
+    at = pointer
+    while at is not None and len(found.named) < keep and at.journal_offset >= journal_log.begins:
+        entry = next(journal_log.read(at.journal_offset))
+        found.named.append(entry)
+        at = entry.record.last_snapshot
+    for entry in tail(journal_log, pointer):  # 2
+        _follow(found, entry.record)
+    first = found.named[0].record if found.named else None
+    if found.last_start is None and isinstance(first, journal.Snapshot):
+        start = next(journal_log.read(first.start.journal_offset)).record
+        found.last_start = start if isinstance(start, journal.Start) else None
+    return found
+
+
+def tail(journal_log: JournalLog, pointer: Pointer | None) -> Iterator[Entry]:
+    """Yield the records that count from a snapshot's on; from the journal's first record where there is none.
+
+    Raises:
+        StreamlearnError: the journal's beginning is gone, and no snapshot makes up for it.
+    """
+    if pointer is not None:
+        yield from valid(journal_log.read(pointer.journal_offset), str(journal_log.partition))
+        return
+    for number, entry in enumerate(valid(journal_log.read(journal_log.begins), str(journal_log.partition))):
+        if number == 0 and entry.record.seq > 0:
+            raise StreamlearnError(
+                f"the journal begins with record {entry.record.seq}: what it told before is gone, so what was learned "
+                "then cannot be rebuilt",
+                where=str(journal_log.partition),
+                mend="put back a snapshot from a copy; or set `recovery.accept_loss: true` to learn from what is left",
+            )
+        yield entry
+
+
+def _follow(found: Plan, record: journal.JournalRecord) -> None:
+    if isinstance(record, journal.Start):
+        found.last_start = record
+        found.deaths += 1
+        found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
+    elif isinstance(record, journal.Attempt):
+        found.attempts[record.place] += 1
+    else:
+        found.deaths = 0
+        found.attempts.clear()
+        if isinstance(record, journal.Batch):
+            found.batches += 1
+            found.positions |= {TopicPartition(each.topic, each.partition): each.next for each in record.ranges}
+        elif isinstance(record, journal.Snapshot):
+            found.batches = 0
+            found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
+
+
+class Recovery:
+    """Brings a service to where the last one stopped.
+
+    Args:
+        found: what `plan` returned.
+        snapshots: where they are.
+        open_journal: opens the journal for reading.
+        open_inputs: opens the input topics for reading, at these positions and wherever they begin otherwise.
+        gone: topics that were made anew: what they held cannot be learned again.
+        accept_loss: go on with what is left where something is gone.
+    """
+
+    def __init__(
+        self,
+        found: Plan,
+        snapshots: Snapshots,
+        open_journal: OpenJournal,
+        open_inputs: OpenInputs,
+        *,
+        gone: Collection[str] = (),
+        accept_loss: bool = False,
+    ) -> None:
+        self.found, self.snapshots, self.gone, self.accept_loss = found, snapshots, gone, accept_loss
+        self.open_journal, self.open_inputs = open_journal, open_inputs
+        self.lost = 0  # batches of which some records are gone
+
+    def run(self, service: Service, topic_ids: Mapping[str, str]) -> None:
+        """Restore the state, and write in the journal that a learner begins.
+
+        1. Load the newest snapshot that is whole, of those that the journal names.
+        2. Write the start.
+        3. Learn again what came after the snapshot; nothing of it is published.
+
+        Raises:
+            ConfigError: the configuration changed in the middle of what is to be learned again.
+            StreamlearnError: something that is needed is gone, and `recovery.accept_loss` is off.
+        """
+        found = self.found
+        self._compare(service, found.last_start)
+        pointer = self.load(service)  # 1
+        service.publisher.writer = found.writer
+        values = fingerprint.configuration(service.root)
+        start = journal.Start(
+            **service.common(service.clock()),
+            configuration=values,
+            configuration_sha256=fingerprint.digest(values),
+            **fingerprint.machinery(service.learner.model.device),
+            seed=service.root.seed,
+            topic_ids=dict(topic_ids),
+            positions=tuple(Place(*tp, offset) for tp, offset in sorted(service.source.positions().items())),
+        )
+        service.publisher.commit(start, positions=service.source.positions())  # 2
+        with self.open_journal() as journal_log:
+            last = journal_log.last()
+        assert last is not None
+        assert last.record.seq == start.seq
+        found.writer.start = Pointer(at_seq=start.seq, journal_offset=last.offset)
+        failpoints.reach("started")
+        if found.positions:
+            self.reapply(service, pointer, until=start.seq)  # 3
+            service.positions = dict(service.source.positions())
+        if found.deaths >= DEATHS or found.suspect is not None:
+            service.alone, service.suspect = service.root.serving.max_batch, found.suspect
+            log.error(
+                "the last %d starts made no progress: records are taken one by one, to find the one that kills",
+                found.deaths,
+            )
+
+    def load(self, service: Service, named: Sequence[Entry] | None = None) -> Pointer | None:
+        """Load the newest whole snapshot into the service, and return where its record stands; None if there is none.
+
+        Raises:
+            StreamlearnError: none is whole, and there is no way to do without.
+        """
+        named = self.found.named if named is None else named
+        for entry in named:
+            record = entry.record
+            assert isinstance(record, journal.Snapshot)
+            loaded: Loaded
+            try:
+                loaded = self.snapshots.load(record.name, record.manifest_sha256)
+            except DamagedSnapshotError as error:
+                log.error("a snapshot is of no use, trying the one before it: %s", error)  # noqa: TRY400 - for users
+                continue
+            service.load_state_dict(loaded.state)
+            log.info("went back to snapshot %s, at step %d", record.name, service.learner.step)
+            return Pointer(at_seq=record.seq, journal_offset=entry.offset)
+        if named:
+            log.warning("no snapshot is whole: everything is learned again from the journal's first record")
+        return None
+
+    def reapply(self, service: Service, pointer: Pointer | None, *, until: int | None = None) -> None:
+        """Learn again what the journal tells after a snapshot's record, up to the record with the number `until`."""
+        total = self._count(pointer, until)
+        if total:
+            log.info("learning again %d batches that came after the last snapshot", total)
+        service.progress = Progress(0, total)
+        told = time.monotonic()
+        try:
+            for done, _ in enumerate(self.follow(service, pointer, until=until), 1):
+                service.progress = Progress(done, total)
+                failpoints.reach("reapplied")
+                if time.monotonic() - told >= REPORT_SECONDS:
+                    told = time.monotonic()
+                    log.info("%d of %d batches learned again", done, total)
+        finally:
+            service.progress = None
+        if self.lost:
+            log.warning("of %d batches some records are gone; what was left of them was learned", self.lost)
+
+    def follow(
+        self, service: Service, pointer: Pointer | None, *, until: int | None = None
+    ) -> Iterator[tuple[journal.JournalRecord, object]]:
+        """Apply the records after a snapshot's one by one; yields each batch, with its turn, once it is learned."""
+        with self.open_journal() as journal_log:
+            entries = self._entries(journal_log, pointer, until)
+            first = next(entries, None)
+            if first is None:
+                return
+            positions = {TopicPartition(*tp): offset for *tp, offset in getattr(first.record, "positions", ())}
+            if pointer is None:
+                service.positions = dict(positions)
+            with self.open_inputs(positions) as source:
+                refetch = Refetch(source, positions)
+                for entry in entries:
+                    record = entry.record
+                    if isinstance(record, journal.Batch):
+                        there = [each for each in record.ranges if each.topic not in self.gone]
+                        records, lost = refetch.take(there, lossy=self.accept_loss)
+                        self.lost += lost or len(there) < len(record.ranges)
+                        yield record, service.reapply(record, records)
+                    elif isinstance(record, journal.Flush):
+                        service.reflush()
+                    else:
+                        yield record, None
+
+    def _entries(self, journal_log: JournalLog, pointer: Pointer | None, until: int | None) -> Iterator[Entry]:
+        for entry in tail(journal_log, pointer):
+            if until is not None and entry.record.seq >= until:
+                return
+            yield entry
+
+    def _count(self, pointer: Pointer | None, until: int | None) -> int:
+        if pointer == self.found.writer.last_snapshot:
+            return self.found.batches
+        with self.open_journal() as journal_log:
+            entries = self._entries(journal_log, pointer, until)
+            return sum(isinstance(entry.record, journal.Batch) for entry in entries)
+
+    def _compare(self, service: Service, before: journal.Start | None) -> None:
+        """Say what is different from the last start, and refuse what would make the past another one."""
+        if before is None:
+            return
+        differences = fingerprint.changed(before.configuration, fingerprint.configuration(service.root))
+        if differences and self.found.batches:
+            raise ConfigError(
+                f"changed since {self.found.batches} batches were learned that no snapshot holds yet, and they must be "
+                "learned again as they were",
+                where=", ".join(differences),
+                mend="start once as it was before, with `--max-events 0`: that writes a snapshot; then make the change",
+            )
+        if differences:
+            log.info("changed since the last start: %s", ", ".join(differences))
+        machinery = fingerprint.machinery(service.learner.model.device)
+        others = [name for name, value in machinery.items() if getattr(before, name) != value]
+        if others and self.found.batches:
+            log.warning(
+                "%s changed since the last start: what is learned again may differ in its last bits, each label is "
+                "learned once all the same",
+                ", ".join(others),
+            )
