@@ -134,7 +134,9 @@ def test_a_signal_in_mid_stream_stops_in_order(request, tmp_path, kafka, number)
     assert summary["predictions"] == len(before)
 
     with Process(tmp_path, "run", config, "--until-idle", "2", "--json", "--set", "serving.max_batch=256") as run:
-        assert run.summary()["events"] == 3000 - len(before)
+        again = run.summary()
+    assert (again["events"], again["this_run"]["events"]) == (3000, 3000 - len(before))
+    assert again["labels"] != again["this_run"]["labels"]
     after = [p["id"] for p in predictions(kafka, f"{name}.predictions")]
     assert after == [f"e{i}" for i in range(3000)]
 
