@@ -157,6 +157,8 @@ class Connections:
             named=self.recovery.found.names,
             now=service.clock(),
         )
+        if self.recovery.lost:  # accepted once, and settled by a snapshot that needs nothing of what is gone
+            service.keeper.save(service, service.clock())
 
 
 def made_by(settings: Settings, service: Service) -> dict[str, Any]:

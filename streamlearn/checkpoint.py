@@ -104,9 +104,7 @@ class Snapshots:
         """Write a snapshot, durable when this returns; return the SHA-256 of its manifest.
 
         1. Remove what an interrupted write of this or an earlier name left.
-        2. Write part by part; one part at a time is held in memory as bytes. On a local folder a file that is the same
-           as the newest snapshot's is linked to it: keep what seldom changes, such as frozen weights, in a part of its
-           own.
+        2. Write part by part; one part at a time is held in memory as bytes.
         3. Write the manifest, and let the snapshot appear.
 
         Args:
@@ -137,9 +135,8 @@ class Snapshots:
             manifest = told.model_dump_json(indent=1).encode()
             yield MANIFEST, manifest
 
-        before = [each for each in self.names() if each < name]
         with self._told(name, "the snapshot cannot be written"):
-            self._store.write(name, files(), before[-1] if before else None)
+            self._store.write(name, files())
         return sha256(manifest).hexdigest()
 
     def load(self, name: str, manifest_sha256: str | None = None) -> Loaded:
@@ -219,7 +216,7 @@ class Snapshots:
         return left
 
     def size_bytes(self) -> int:
-        """Return the bytes that the complete snapshots take; what they share counts once."""
+        """Return the bytes that the complete snapshots take."""
         with self._told("", "the snapshots cannot be listed"):
             return self._store.size_bytes()
 

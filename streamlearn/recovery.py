@@ -104,7 +104,8 @@ def plan(journal_log: JournalLog, keep: int) -> Plan:
     for entry in tail(journal_log, pointer):  # 2
         _follow(found, entry.record)
     first = found.named[0].record if found.named else None
-    if found.last_start is None and isinstance(first, journal.Snapshot):
+    begins = journal_log.begins
+    if found.last_start is None and isinstance(first, journal.Snapshot) and first.start.journal_offset >= begins:
         start = next(journal_log.read(first.start.journal_offset)).record
         found.last_start = start if isinstance(start, journal.Start) else None
     return found
@@ -209,12 +210,10 @@ class Recovery:
         if found.positions:
             self.reapply(service, pointer, until=start.seq)  # 3
             service.positions = dict(service.source.positions())
-        if found.deaths >= DEATHS or found.suspect is not None:
+        service.begin()
+        if found.deaths >= DEATHS or found.attempts:
             service.alone, service.suspect = service.root.serving.max_batch, found.suspect
-            log.error(
-                "the last %d starts made no progress: records are taken one by one, to find the one that kills",
-                found.deaths,
-            )
+            log.error("%d starts made no progress: records are taken one by one, to find one that kills", found.deaths)
 
     def load(self, service: Service, named: Sequence[Entry] | None = None) -> Pointer | None:
         """Load the newest whole snapshot into the service, and return where its record stands; None if there is none.

@@ -167,7 +167,6 @@ class Service:
         gc.collect()
         gc.freeze()  # a million objects of torch and transformers stay for good: the collector need not visit them
         self.ready = True
-        self._began = self._counts()
         try:
             self._run(limits, on_turn)
             if not self.stop.is_set():  # the end of the stream, not of the process: nothing will fill the last batch
@@ -308,6 +307,10 @@ class Service:
         if len(self.needed) < len(self.positions):
             for record in records:
                 self.needed.setdefault(TopicPartition(record.topic, record.partition), record.timestamp)
+
+    def begin(self) -> None:
+        """Count what is done from now on as this run's."""
+        self._began = self._counts()
 
     def common(self, now: float) -> dict[str, Any]:
         """Return what every journal record begins with."""

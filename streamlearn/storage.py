@@ -20,7 +20,6 @@ from streamlearn.errors import ConfigError
 
 NAME: Final = re.compile(r"snapshot-[0-9]{8}-[0-9]{12}")
 MANIFEST: Final = "manifest.json"
-CHUNK: Final = 1 << 20  # bytes
 
 
 class Store(Protocol):
@@ -29,7 +28,7 @@ class Store(Protocol):
     def folders(self) -> dict[str, set[str]]:
         """Return the files of each folder, by name."""
 
-    def write(self, name: str, files: Iterable[tuple[str, bytes]], older: str | None) -> None:
+    def write(self, name: str, files: Iterable[tuple[str, bytes]]) -> None:
         """Store a folder, durable when this returns; the manifest is the last of its files.
 
         Args:
@@ -51,7 +50,7 @@ class Store(Protocol):
         """Remove what is left under this name."""
 
     def size_bytes(self) -> int:
-        """Return the size of all complete folders; files that they share count once."""
+        """Return the size of all complete folders."""
 
 
 def hidden(path: str) -> str:
@@ -80,8 +79,8 @@ def open_store(path: str) -> Store:
 class Folder:
     """A folder of a local disk.
 
-    A folder is written as `NAME.tmp` and renamed when all of it is on the disk, so it is there whole or not at all. A
-    file that is the same in the older folder becomes a hard link to it: one copy, until the last link is deleted.
+    A folder is written as `NAME.tmp` and renamed when all of it is on the disk, so it is there whole or not at all. No
+    two folders share a file, though some stay the same: what damages one of them must leave the others whole.
     """
 
     def __init__(self, root: Path) -> None:
@@ -92,7 +91,7 @@ class Folder:
         names = [each for each in self._entries() if NAME.fullmatch(each)]
         return {name: {file.name for file in (self.root / name).iterdir()} for name in names}
 
-    def write(self, name: str, files: Iterable[tuple[str, bytes]], older: str | None) -> None:
+    def write(self, name: str, files: Iterable[tuple[str, bytes]]) -> None:
         """Store a folder.
 
         1. Write the files into `NAME.tmp`, each down to the disk.
@@ -104,11 +103,10 @@ class Folder:
         part.mkdir()
         try:
             for file, data in files:  # 1
-                if older is None or not _link(self.root / older / file, part / file, data):
-                    with (part / file).open("xb") as out:
-                        out.write(data)
-                        out.flush()
-                        os.fsync(out.fileno())
+                with (part / file).open("xb") as out:
+                    out.write(data)
+                    out.flush()
+                    os.fsync(out.fileno())
             _sync(part)  # 2
             part.rename(self.root / name)  # 3
         except BaseException:
@@ -139,10 +137,9 @@ class Folder:
             shutil.rmtree(self._part(name))
 
     def size_bytes(self) -> int:
-        """Return the size of all complete folders; files that they share count once."""
+        """Return the size of all complete folders."""
         complete = [(name, files) for name, files in self.folders().items() if MANIFEST in files]
-        stats = [(self.root / name / file).stat() for name, files in complete for file in files]
-        return sum({(each.st_dev, each.st_ino): each.st_size for each in stats}.values())
+        return sum((self.root / name / file).stat().st_size for name, files in complete for file in files)
 
     def _entries(self) -> list[str]:
         try:
@@ -167,7 +164,7 @@ class Bucket:
             found.setdefault(name, set()).add(file)
         return found
 
-    def write(self, name: str, files: Iterable[tuple[str, bytes]], older: str | None) -> None:  # noqa: ARG002 - objects cannot be linked
+    def write(self, name: str, files: Iterable[tuple[str, bytes]]) -> None:
         """Store a folder; what was stored of it when it fails is removed."""
         try:
             for file, data in files:
@@ -243,21 +240,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _link(old: Path, new: Path, data: bytes) -> bool:
-    """Make `new` a link to `old` if that holds these very bytes, and say whether it is one now.
-
-    Reading it, not its digest, keeps a damaged file from being handed on.
-    """
-    try:
-        if old.stat().st_size != len(data):
-            return False
-        view = memoryview(data)
-        with old.open("rb") as file:
-            if any(file.read(CHUNK) != view[at : at + CHUNK] for at in range(0, len(data), CHUNK)):
-                return False
-        os.link(old, new)
-    except OSError:  # not every file system has links, or as many
-        return False
-    return True

@@ -32,7 +32,7 @@ class Fuse:
     left = 0
 
     def __call__(self, event, args):
-        if self.folder is None or event not in {"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}:
+        if self.folder is None or event not in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}:
             return
         if event == "open" and not str(args[0]).startswith(self.folder):
             return
@@ -78,7 +78,7 @@ def test_a_write_killed_anywhere_leaves_all_or_nothing(tmp_path, fuse):
         assert [each.name for each in sorted(folder.iterdir())] == [*names, NEXT]
         if not killed:
             break
-    assert at > 15
+    assert at > 8
     # Killed before it began; with a folder half written; after the rename; not at all.
     assert seen == {(True, 1, 1), (True, 1, 2), (True, 2, 2), (False, 2, 2)}
 
@@ -256,17 +256,12 @@ def test_what_else_lies_there_is_left_alone(tmp_path):
     assert {each.name for each in tmp_path.iterdir()} == {"lock", "notes.tmp", "snapshot-1-2.tmp", NEW}
 
 
-def test_what_did_not_change_is_stored_once_and_outlives_the_older(tmp_path):
+def test_no_two_snapshots_share_a_file(tmp_path):
     store = Snapshots(str(tmp_path))
-    store.write(OLD, STATE, made_by={})
-    alone = store.size_bytes()
-    store.write(NEW, LATER, made_by={})
-    shared = [file for file in sorted(WHOLE) if (tmp_path / NEW / file).samefile(tmp_path / OLD / file)]
-    assert shared == sorted(WHOLE - {"manifest.json", "memory.json"})
-    assert store.size_bytes() - alone == sum((tmp_path / NEW / each).stat().st_size for each in WHOLE - set(shared))
-    store.delete(OLD)
-    assert same(store.load(NEW).state, LATER)
-    assert store.size_bytes() == sum((tmp_path / NEW / each).stat().st_size for each in WHOLE)
+    for each in (OLD, NEW):
+        store.write(each, STATE, made_by={})
+    assert not any((tmp_path / NEW / file).samefile(tmp_path / OLD / file) for file in WHOLE)
+    assert store.size_bytes() == sum((tmp_path / each / file).stat().st_size for each in (OLD, NEW) for file in WHOLE)
 
 
 def test_damage_is_not_handed_on(tmp_path):
