@@ -194,7 +194,7 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
     try:
         found = Plan()
         if not admin.embedded:
-            with _open_journal(client, topics.journal) as journal_log:  # 2
+            with open_journal(client, topics.journal) as journal_log:  # 2
                 found = plan(journal_log, root.snapshots.keep)
             if not found.positions:
                 found.writer = _first_writer(snapshots, topics.journal, accept_loss=root.recovery.accept_loss)
@@ -216,8 +216,8 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
         recovery = Recovery(
             found,
             snapshots,
-            lambda: _open_journal(client, topics.journal),
-            lambda positions: _open_inputs(client, [topics.events], positions),
+            lambda: open_journal(client, topics.journal),
+            lambda positions: open_inputs(client, [topics.events], positions),
             gone=gone,
             accept_loss=root.recovery.accept_loss,
         )
@@ -275,7 +275,8 @@ def _compare(committed: Mapping[TopicPartition, int], positions: Mapping[TopicPa
 
 
 @contextmanager
-def _open_journal(client: KafkaSettings, topic: str) -> Iterator[JournalLog]:
+def open_journal(client: KafkaSettings, topic: str) -> Iterator[JournalLog]:
+    """Open the journal for reading, without a group."""
     source = KafkaSource(replace(client, start="earliest"), [topic], committed=False)
     try:
         yield JournalLog(source, topic)
@@ -284,9 +285,10 @@ def _open_journal(client: KafkaSettings, topic: str) -> Iterator[JournalLog]:
 
 
 @contextmanager
-def _open_inputs(
+def open_inputs(
     client: KafkaSettings, topics: Sequence[str], positions: Mapping[TopicPartition, int]
 ) -> Iterator[Source]:
+    """Open the input topics for reading at these positions, without a group; the rest at its beginning."""
     # What is gone is found out by whoever reads: it may be that nothing of it is needed.
     known = {tp: offset for tp, offset in positions.items() if tp.topic in topics}
     source = KafkaSource(replace(client, start="earliest"), topics, positions=known, committed=False, accept_loss=True)

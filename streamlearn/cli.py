@@ -117,6 +117,59 @@ def tail(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@app.command(epilog="Example: streamlearn replay support.yaml --to-step 1200 --export audit")
+def replay(  # noqa: PLR0917 - typer passes options by name
+    config: ConfigFile,
+    sets: Sets = None,
+    to_step: Annotated[int | None, typer.Option(metavar="N", min=0, help="Stop at this step of the learner.")] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Compare with every published prediction and every digest."),
+    ] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--export", metavar="DIR", help="Write the model there, as `export` does.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Rebuild a past model from snapshots and journal. It only reads, and may run beside the learner."""
+    _log("info")
+    from streamlearn.replay import replay as replay_journal
+
+    replay_journal(config, sets or [], to_step=to_step, verify=verify, folder=folder, json_output=json_output)
+
+
+Snapshot = Annotated[
+    str,
+    typer.Argument(metavar="SNAPSHOT", help="A snapshot; of a folder of them, the newest.", show_default=False),
+]
+
+
+@app.command(epilog="Example: streamlearn inspect state/support --json")
+def inspect(
+    snapshot: Snapshot,
+    sample_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="Say where this event is stored.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Say what is in a snapshot: step, labels, memory, offsets, and what made it."""
+    _log("error")
+    from streamlearn.snapshot import inspect as inspect_snapshot
+
+    inspect_snapshot(snapshot, sample_id=sample_id, json_output=json_output)
+
+
+@app.command(epilog="Example: streamlearn export state/support my-model")
+def export(
+    snapshot: Snapshot,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; new or empty.", show_default=False)],
+) -> None:
+    """Write a snapshot's model as a folder that Transformers' `from_pretrained` opens."""
+    _log("error")
+    from streamlearn.snapshot import export as export_snapshot
+
+    for name in export_snapshot(snapshot, folder):
+        typer.echo(folder / name)
+
+
 @config_app.command("show", epilog="Example: streamlearn config show support.yaml")
 def config_show(config: ConfigFile, sets: Sets = None) -> None:
     """Print the whole effective configuration, each value with where it comes from. Secrets are hidden."""

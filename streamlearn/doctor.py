@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from streamlearn.assembly import client_settings
+from streamlearn.assembly import JOURNAL, client_settings
 from streamlearn.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.model import load as load_model
 from streamlearn.run import lock
@@ -57,7 +57,7 @@ def _broker(settings: Settings) -> str:
 
 def _topics(settings: Settings, *, fix: bool) -> str:
     kafka = settings.root.kafka
-    names = (kafka.topics.events, kafka.topics.predictions, kafka.topics.dead_letters)
+    names = (kafka.topics.events, kafka.topics.predictions, kafka.topics.dead_letters, kafka.topics.journal)
     if kafka.bootstrap_servers == "embedded":
         return "made at the start of the run"
     client = client_settings(settings, kafka.bootstrap_servers)
@@ -65,10 +65,32 @@ def _topics(settings: Settings, *, fix: bool) -> str:
     known = admin.topics()
     absent = [name for name in names if name not in known]
     if absent and fix:
-        return f"created {', '.join(admin.ensure(names, known.get(kafka.topics.events, 1)))}"
+        made = admin.ensure([kafka.topics.journal], 1, JOURNAL)
+        return f"created {', '.join([*admin.ensure(names, known.get(kafka.topics.events, 1)), *made])}"
     if absent and (kafka.topics.events in absent or not kafka.create_topics):
         raise missing(absent[0], known, client)
+    if kafka.topics.journal not in absent:
+        _journal(admin, kafka.topics.journal)
     return ", ".join(names) + (f" ({', '.join(absent)} will be created)" if absent else "")
+
+
+def _journal(admin: Admin, topic: str) -> None:
+    """See that the journal keeps all that is written, in one order.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    found = admin.describe(topic)
+    wrong = [f"{key}={found.config[key]}" for key, value in JOURNAL.items() if found.config.get(key, value) != value]
+    if found.partitions != 1:
+        wrong.append(f"{found.partitions} partitions")
+    if wrong:
+        wanted = ", ".join(f"{name}={value}" for name, value in JOURNAL.items())
+        raise ConfigError(
+            f"the journal has {', '.join(wrong)}",
+            where=f"the topic '{topic}'",
+            mend=f"it needs one partition and {wanted}: change it, or name another topic as kafka.topics.journal",
+        )
 
 
 def _model(settings: Settings) -> str:

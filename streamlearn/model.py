@@ -173,13 +173,8 @@ class Model(nn.Module):
         return scores
 
     def sha256(self) -> str:
-        """Return the digest of all weights (names, shapes and bytes; of the head, the rows in use)."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            rows = tensor[: self.head.size] if name.startswith("head.") else tensor
-            digest.update(json.dumps([name, str(rows.dtype), list(rows.shape)]).encode())
-            digest.update(rows.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        """Return the digest of all weights, see `digest`."""
+        return digest(dict(self.named_parameters()), self.head.size)
 
     def _pooled(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         output = self.backbone(input_ids=input_ids, attention_mask=mask)
@@ -189,6 +184,16 @@ class Model(nn.Module):
         weights = mask.unsqueeze(-1).float()
         pooled: torch.Tensor = (output.last_hidden_state.float() * weights).sum(1) / weights.sum(1)
         return pooled
+
+
+def digest(weights: Mapping[str, torch.Tensor], head_rows: int) -> str:
+    """Return the SHA-256 of named weights: names, shapes and bytes; of the head, the rows in use."""
+    sha256 = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        rows = tensor[:head_rows] if name.startswith("head.") else tensor
+        sha256.update(json.dumps([name, str(rows.dtype), list(rows.shape)]).encode())
+        sha256.update(rows.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:

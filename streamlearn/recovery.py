@@ -16,7 +16,7 @@ from streamlearn.errors import ConfigError, StreamlearnError
 from streamlearn.events import Place
 from streamlearn.journal import Pointer
 from streamlearn.journal_log import Entry, JournalLog, Refetch, Writer, valid
-from streamlearn.service import Progress, Service
+from streamlearn.service import Progress, Service, Turn
 from streamlearn.transport.base import Source, TopicPartition
 
 log = logging.getLogger(__name__)
@@ -259,7 +259,7 @@ class Recovery:
 
     def follow(
         self, service: Service, pointer: Pointer | None, *, until: int | None = None
-    ) -> Iterator[tuple[journal.JournalRecord, object]]:
+    ) -> Iterator[tuple[journal.JournalRecord, Turn | None]]:
         """Apply the records after a snapshot's one by one; yields each batch, with its turn, once it is learned."""
         with self.open_journal() as journal_log:
             entries = self._entries(journal_log, pointer, until)

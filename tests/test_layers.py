@@ -18,10 +18,16 @@ LAYERS = [
         "totals model tasks tasks.* drift drift.* memory memory.* strategies strategies.* evaluation "
         "probes probe_store cohort continual journal"
     ),
-    ("transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog publisher"),
+    (
+        "transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog "
+        "publisher pretrained"
+    ),
     "config settings logs fingerprint",
     "service exporter state web keeper recovery",
-    "assembly run demo doctor produce tail scenarios generate docs dashboards dashboards.* cli __main__",
+    (
+        "assembly run replay snapshot demo doctor produce tail scenarios generate docs dashboards dashboards.* cli "
+        "__main__"
+    ),
 ]
 
 
