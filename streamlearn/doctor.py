@@ -12,7 +12,7 @@ from rich.markup import escape
 from streamlearn.assembly import JOURNAL, client_settings
 from streamlearn.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.model import load as load_model
-from streamlearn.run import lock
+from streamlearn.run import lock, lock_folder
 from streamlearn.settings import Settings, ignored
 from streamlearn.settings import load as load_settings
 from streamlearn.transport.kafka_admin import Admin
@@ -102,7 +102,7 @@ def _model(settings: Settings) -> str:
 def _folder(settings: Settings) -> str:
     path = settings.root.snapshots.path
     try:
-        with lock(Path(path)):
+        with lock(lock_folder(path, settings.root.name)):
             return f"{path} can be written"
     except RunningError as error:
         return f"{path} is in use: {error.what}"
@@ -126,7 +126,7 @@ def _port(settings: Settings) -> str:
 
 def _running(settings: Settings) -> bool:
     try:
-        with lock(Path(settings.root.snapshots.path)):
+        with lock(lock_folder(settings.root.snapshots.path, settings.root.name)):
             return False
     except RunningError:
         return True

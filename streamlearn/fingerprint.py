@@ -8,12 +8,20 @@ from typing import Any, Final
 
 import torch
 
-from streamlearn.config import Root
+from streamlearn.config import COMPONENTS, Root, component
 
 # What may change at any time: nothing that is learned depends on it.
 FREE: Final = frozenset(
     {
-        "kafka",
+        "kafka.bootstrap_servers",
+        "kafka.start",
+        "kafka.delivery",
+        "kafka.create_topics",
+        "kafka.group_id",
+        "kafka.client",
+        "kafka.topics.predictions",
+        "kafka.topics.dead_letters",
+        "kafka.topics.journal",
         "snapshots",
         "recovery",
         "web",
@@ -34,8 +42,16 @@ FREE: Final = frozenset(
 
 
 def configuration(root: Root) -> dict[str, Any]:
-    """Return the part of the configuration that learning depends on, by dotted name."""
-    return {name: value for name, value in _flat(root.model_dump(mode="json"), "") if not _is_free(name)}
+    """Return the part of the configuration that learning depends on, by dotted name, defaults of components too."""
+    tree = root.model_dump(mode="json")
+    for path in COMPONENTS:
+        section: dict[str, Any] = tree
+        spec: Any = root
+        for key in path[:-1]:
+            section, spec = section[key], getattr(spec, key)
+        if (named := getattr(spec, path[-1])) is not None:
+            section[path[-1]] = {"name": named.name, **component(path, named).model_dump(mode="json")}
+    return {name: value for name, value in _flat(tree, "") if not _is_free(name)}
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -43,9 +59,11 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Name the settings that differ; one that a version does not know yet is no difference."""
-    return sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+def changed(before: Mapping[str, Any], after: Mapping[str, Any], *, same_version: bool = True) -> list[str]:
+    """Name the settings that differ; between two versions only those that both know."""
+    names = before.keys() | after.keys() if same_version else before.keys() & after.keys()
+    absent = object()
+    return sorted(name for name in names if before.get(name, absent) != after.get(name, absent))
 
 
 def machinery(device: torch.device) -> dict[str, Any]:

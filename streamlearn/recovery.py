@@ -3,12 +3,14 @@
 The journal decides positions; a group's committed offsets are for tools that watch the lag.
 """
 
+import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from streamlearn import failpoints, fingerprint, journal
 from streamlearn.checkpoint import DamagedSnapshotError, Loaded, Snapshots
@@ -21,6 +23,7 @@ from streamlearn.transport.base import Source, TopicPartition
 
 log = logging.getLogger(__name__)
 
+VERSION = version("streamlearn")
 DEATHS = 3  # starts in a row without progress, after which records are taken one by one
 REPORT_SECONDS = 5.0
 
@@ -50,6 +53,11 @@ class Plan:
     batches: int = 0
     deaths: int = 0
     attempts: Counter[Place] = field(default_factory=Counter)
+
+    @property
+    def progress(self) -> Progress:
+        """What there is to do."""
+        return Progress(0, self.batches)
 
     @property
     def suspect(self) -> Place | None:
@@ -98,7 +106,14 @@ def plan(journal_log: JournalLog, keep: int) -> Plan:
     found = Plan(Writer(last.record.incarnation + 1, last.record.seq + 1, pointer))
     at = pointer
     while at is not None and len(found.named) < keep and at.journal_offset >= journal_log.begins:
-        entry = next(journal_log.read(at.journal_offset))
+        entry = next(journal_log.read(at.journal_offset), None)
+        if entry is None or not isinstance(entry.record, journal.Snapshot) or entry.record.seq != at.at_seq:
+            raise StreamlearnError(
+                f"record {at.at_seq}, which named a snapshot, is not at offset {at.journal_offset} any more",
+                where=str(journal_log.partition),
+                mend="the journal needs cleanup.policy=delete, retention.ms=-1 and no other writer; "
+                "`streamlearn doctor` looks at it; give the learner a new `name` to begin anew",
+            )
         found.named.append(entry)
         at = entry.record.last_snapshot
     for entry in tail(journal_log, pointer):  # 2
@@ -187,6 +202,7 @@ class Recovery:
             StreamlearnError: something that is needed is gone, and `recovery.accept_loss` is off.
         """
         found = self.found
+        service.progress = found.progress
         self._compare(service, found.last_start)
         pointer = self.load(service)  # 1
         service.publisher.writer = found.writer
@@ -244,23 +260,27 @@ class Recovery:
         if total:
             log.info("learning again %d batches that came after the last snapshot", total)
         service.progress = Progress(0, total)
-        told = time.monotonic()
-        try:
-            for done, _ in enumerate(self.follow(service, pointer, until=until), 1):
-                service.progress = Progress(done, total)
-                failpoints.reach("reapplied")
-                if time.monotonic() - told >= REPORT_SECONDS:
-                    told = time.monotonic()
-                    log.info("%d of %d batches learned again", done, total)
-        finally:
-            service.progress = None
+        told, done = time.monotonic(), 0
+        for _, turn in self.follow(service, pointer, until=until):
+            if turn is None:
+                continue
+            done += 1
+            service.progress = Progress(done, total)
+            failpoints.reach("reapplied")
+            if time.monotonic() - told >= REPORT_SECONDS:
+                told = time.monotonic()
+                log.info("%d of %d batches learned again", done, total)
         if self.lost:
             log.warning("of %d batches some records are gone; what was left of them was learned", self.lost)
 
     def follow(
         self, service: Service, pointer: Pointer | None, *, until: int | None = None
     ) -> Iterator[tuple[journal.JournalRecord, Turn | None]]:
-        """Apply the records after a snapshot's one by one; yields each batch, with its turn, once it is learned."""
+        """Apply the records after a snapshot's one by one; yields each, a batch with its turn once it is learned.
+
+        Raises:
+            ConfigError: what comes was learned under another configuration.
+        """
         with self.open_journal() as journal_log:
             entries = self._entries(journal_log, pointer, until)
             first = next(entries, None)
@@ -269,19 +289,46 @@ class Recovery:
             positions = {TopicPartition(*tp): offset for *tp, offset in getattr(first.record, "positions", ())}
             if pointer is None:
                 service.positions = dict(positions)
+            start = self._start_of(journal_log, first.record)
             with self.open_inputs(positions) as source:
                 refetch = Refetch(source, positions)
                 for entry in entries:
                     record = entry.record
+                    if isinstance(record, journal.Batch | journal.Flush) and start is not None:
+                        self._obey(service, start)
+                        start = None
                     if isinstance(record, journal.Batch):
                         there = [each for each in record.ranges if each.topic not in self.gone]
                         records, lost = refetch.take(there, lossy=self.accept_loss)
                         self.lost += lost or len(there) < len(record.ranges)
                         yield record, service.reapply(record, records)
-                    elif isinstance(record, journal.Flush):
+                        continue
+                    if isinstance(record, journal.Flush):
                         service.reflush()
-                    else:
-                        yield record, None
+                    elif isinstance(record, journal.Start):
+                        start = record
+                    yield record, None
+
+    def _start_of(self, journal_log: JournalLog, first: journal.JournalRecord) -> journal.Start | None:
+        """Return the start under which the records after the first one were written, where the journal still has it."""
+        if isinstance(first, journal.Snapshot) and first.start.journal_offset >= journal_log.begins:
+            # Another reader: this one stands in the middle of the tail.
+            with self.open_journal() as another:
+                first = next(another.read(first.start.journal_offset)).record
+        return first if isinstance(first, journal.Start) else None
+
+    def _obey(self, service: Service, start: journal.Start) -> None:
+        differences = fingerprint.changed(
+            start.configuration, fingerprint.configuration(service.root), same_version=start.version == VERSION
+        )
+        if differences:
+            old = json.dumps(start.configuration.get(differences[0]))
+            raise ConfigError(
+                f"other values than when journal record {start.seq} and those after it were learned",
+                where=", ".join(differences),
+                mend=f"take those of that time, such as `--set {differences[0]}={old}`; a change needs a snapshot before "
+                "it: stop the learner in order, or start it once as it was with `--max-events 0`",
+            )
 
     def _entries(self, journal_log: JournalLog, pointer: Pointer | None, until: int | None) -> Iterator[Entry]:
         for entry in tail(journal_log, pointer):
@@ -300,7 +347,9 @@ class Recovery:
         """Say what is different from the last start, and refuse what would make the past another one."""
         if before is None:
             return
-        differences = fingerprint.changed(before.configuration, fingerprint.configuration(service.root))
+        differences = fingerprint.changed(
+            before.configuration, fingerprint.configuration(service.root), same_version=before.version == VERSION
+        )
         if differences and self.found.batches:
             raise ConfigError(
                 f"changed since {self.found.batches} batches were learned that no snapshot holds yet, and they must be "

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from streamlearn import fingerprint, journal, pretrained
+from streamlearn import journal, pretrained
 from streamlearn.assembly import assemble, client_settings, open_inputs, open_journal
 from streamlearn.checkpoint import Snapshots
 from streamlearn.errors import ConfigError, StreamlearnError
@@ -70,8 +70,7 @@ def replay(
     )
     service = _service(settings, to_step)
     pointer = recovery.load(service, _begin(found.named, recovery.snapshots, to_step, verify=verify, whole=whole))  # 1
-    published = _published(client, topics.predictions) if verify else {}
-    checked = Checked(published)
+    checked = Checked(*(_published(client, topics.predictions) if verify else ({}, True)))
     _follow(recovery, service, pointer, checked if verify else None, to_step)
     if to_step is not None and service.learner.step < to_step:
         raise StreamlearnError(
@@ -95,7 +94,9 @@ class Checked:
     """What was compared, and what differed."""
 
     published: Answers
+    whole: bool  # whether the topic still holds all that was published
     predictions: int = 0
+    gone: int = 0
     digests: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -103,6 +104,9 @@ class Checked:
         """Compare with what was published, and with the digest that a snapshot's record has."""
         for each in predictions:
             place, said = each.source, self.published.get(each.source)
+            if said is None and not self.whole:
+                self.gone += 1
+                continue
             self.predictions += 1
             if said != (each.label, each.score, tuple(map(tuple, each.top)), each.model_step):
                 what = f"{each.label!r} {each.score}, published {said}"
@@ -115,7 +119,12 @@ class Checked:
     def say(self, service: Service, *, verify: bool, json_output: bool) -> None:
         """Print the result."""
         step, weights, labels = service.learner.step, service.learner.model.sha256(), len(service.learner.task.labels)
-        compared = {"predictions": self.predictions, "digests": self.digests, "differences": len(self.wrong)}
+        compared = {
+            "predictions": self.predictions,
+            "digests": self.digests,
+            "gone": self.gone,
+            "differences": len(self.wrong),
+        }
         if json_output:
             found = {"step": step, "weights_sha256": weights, "known_labels": labels}
             sys.stdout.write(json.dumps({**found, **(compared if verify else {})}) + "\n")
@@ -123,7 +132,8 @@ class Checked:
         sys.stdout.write(f"step {step}, {labels} labels, weights {weights}\n")
         if verify:
             sys.stdout.write(
-                f"{self.predictions} predictions and {self.digests} digests compared, {len(self.wrong)} differences\n"
+                f"{self.predictions} predictions and {self.digests} digests compared, {len(self.wrong)} differences"
+                f"{f'; {self.gone} predictions are no longer in the topic' if self.gone else ''}\n"
             )
 
 
@@ -133,8 +143,6 @@ def _follow(
     """Learn again what the journal tells, up to the step."""
     told = time.monotonic()
     for record, turn in recovery.follow(service, pointer):  # 2
-        if isinstance(record, journal.Start):
-            _same_configuration(record, service)
         if checked is not None:  # 3
             checked.check(record, service, turn.predictions if turn else ())
         if service.learner.step == to_step:
@@ -168,25 +176,16 @@ def _begin(
     return fits if fits or whole else there
 
 
-def _same_configuration(start: journal.Start, service: Service) -> None:
-    changed = fingerprint.changed(start.configuration, fingerprint.configuration(service.root))
-    if changed:
-        raise ConfigError(
-            f"at journal record {start.seq} they had other values",
-            where=", ".join(changed),
-            mend="replay with the configuration of that time, such as "
-            f"`--set {changed[0]}={json.dumps(start.configuration[changed[0]])}`",
-        )
-
-
-def _published(client: KafkaSettings, topic: str) -> Answers:
-    """Return what was said of each record, by its place."""
+def _published(client: KafkaSettings, topic: str) -> tuple[Answers, bool]:
+    """Return what was said of each record, by its place, and whether the topic still holds all of it."""
     answers: Answers = {}
+    with open_inputs(client, [topic], {}) as source:
+        whole = not any(first for first, _ in source.bounds().values())
     for record in read(replace(client, start="earliest"), topic, until_end=True):
         said = orjson.loads(record.value or b"{}")
-        source = said["source"]
-        answers[Place(source["topic"], source["partition"], source["offset"])] = _answer(said)
-    return answers
+        source_ = said["source"]
+        answers[Place(source_["topic"], source_["partition"], source_["offset"])] = _answer(said)
+    return answers, whole
 
 
 def _answer(said: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -54,6 +54,8 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         broker = stack.enter_context(reach(settings))  # 2
         connections = stack.enter_context(connected(settings, broker))
         service = assemble(settings, connections.source, connections.outlet, stop=stop)  # 3
+        if connections.recovery is not None:
+            service.progress = connections.recovery.found.progress  # counters are not shown before they are complete
         dashboard = Dashboard(service)
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))

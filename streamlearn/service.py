@@ -309,8 +309,8 @@ class Service:
                 self.needed.setdefault(TopicPartition(record.topic, record.partition), record.timestamp)
 
     def begin(self) -> None:
-        """Count what is done from now on as this run's."""
-        self._began = self._counts()
+        """Go live: what is done from now on is this run's, and nothing of the past is left to be applied again."""
+        self._began, self.progress = self._counts(), None
 
     def common(self, now: float) -> dict[str, Any]:
         """Return what every journal record begins with."""

@@ -141,8 +141,8 @@ def test_installs_once_and_says_how_much(checkout, python):
     assert "--editable ." in asked
     assert "--index-url" not in asked
 
-    assert checkout.dev("test", "-k", "x") == (0, "python -m pytest -m not slow -k x\n")
-    assert checkout.dev("test", "--all", "-x") == (0, "python -m pytest -x\n")
+    assert checkout.dev("test", "-k", "x") == (0, "python -m pytest -m not slow and not faults -k x\n")
+    assert checkout.dev("test", "--all", "-x") == (0, "python -m pytest -m not faults -x\n")
     assert not checkout.asked()
 
     (checkout.root / "requirements.lock").write_text(LOCK + "new==1\n")

@@ -215,8 +215,8 @@ def test_a_full_disk_under_the_snapshots(tmp_path, kafka, new_topic, name, tiny)
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", ["cut", "flipped"])
-def test_damaged_snapshots(tmp_path, kafka, new_topic, name, tiny, how):
-    events = new_topic("events", partitions=2)
+def test_damaged_snapshots(request, tmp_path, kafka, name, how):
+    tiny, events = request.getfixturevalue("tiny"), request.getfixturevalue("new_topic")("events", partitions=2)
     config = learner(tmp_path, name, kafka, events, tiny)
     for part in range(3):
         sent(tmp_path, kafka, events, stream(900)[300 * part : 300 * part + 300])
