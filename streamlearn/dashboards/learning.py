@@ -264,7 +264,7 @@ def _learned() -> Sequence[Panel]:
             [(metric("learner_step"), "learning"), (metric("champion_step"), "served")],
             shows="Optimizer steps behind the weights that learn, and behind those that are served.",
             wrong="a flat line while labels come: see *Skipped steps* on the dashboard *Operations*, and "
-            "`learner.max_steps`. A fall to 0: the learner was restarted.",
+            "`learner.max_steps`. A fall to 0: the learner began anew.",
             width=6,
         ),
         lines(

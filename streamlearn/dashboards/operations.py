@@ -214,4 +214,29 @@ def _wrong() -> Sequence[Panel]:
             width=6,
             steps=BAD_ABOVE_ZERO,
         ),
+        lines(
+            "Snapshots by outcome",
+            "short",
+            [(f"sum by (outcome) (increase({metric('snapshots_total')}[$__rate_interval]))", "{{outcome}}")],
+            shows="Snapshots of the state that were written, and those that could not be.",
+            wrong="`failed`: the log says why: no room, or no right at `snapshots.path`. Nothing is lost, and a "
+            "restart takes longer.",
+            bars=True,
+        ),
+        lines(
+            "Recovery horizon",
+            "s",
+            [(metric("recovery_horizon_seconds"), "left")],
+            shows="Time until an input topic may delete a record that a restart would have to learn again.",
+            wrong="near 0: raise the topic's `retention.ms`, or see why no snapshot is written.",
+            width=6,
+        ),
+        lines(
+            "Batches to learn again",
+            "short",
+            [(metric("batches_left_to_reapply"), "left")],
+            shows="After a start: batches since the last snapshot that are still to be learned again.",
+            wrong="predictions wait until it is 0. If that takes too long, lower `snapshots.every_seconds`.",
+            width=6,
+        ),
     )

@@ -24,6 +24,7 @@ WINDOWS = {"reference": 100, "window": 50, "every": 10, "alpha": 1e-4}
 STILL = (
     "streamlearn_learner_steps_skipped_total",
     "streamlearn_stalled_partitions",
+    "streamlearn_batches_left_to_reapply",
     "streamlearn_memory_capacity_samples",
     "streamlearn_memory_bytes",
     "streamlearn_model_info",
