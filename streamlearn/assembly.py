@@ -11,7 +11,7 @@ from typing import Any
 from streamlearn import fingerprint
 from streamlearn.checkpoint import Snapshots
 from streamlearn.drift import Monitor, Novelty
-from streamlearn.errors import StreamlearnError
+from streamlearn.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.evaluation import Prequential
 from streamlearn.events import EventDecoder
 from streamlearn.journal_log import JournalLog, Writer
@@ -134,19 +134,21 @@ class Connections:
     source: KafkaSource
     outlet: KafkaOutlet
     recovery: Recovery | None
-    topic_ids: Mapping[str, str]
     retention: Mapping[str, float]
 
-    def restore(self, service: Service) -> None:
+    def restore(self, service: Service) -> bool:
         """Bring the service to where the last one stopped, and let it write snapshots from now on.
+
+        Returns whether that came to its end: a service that is told to stop meanwhile has nothing to write down.
 
         Raises:
             StreamlearnError: what is needed is gone, and `recovery.accept_loss` is off.
         """
         if self.recovery is None:
             log.warning("the embedded broker forgets everything, so nothing that is learned is kept either")
-            return
-        self.recovery.run(service, self.topic_ids)
+            return True
+        if not self.recovery.run(service):
+            return False
         snapshots = self.settings.root.snapshots
         service.keeper = SnapshotKeeper(
             self.recovery.snapshots,
@@ -159,6 +161,31 @@ class Connections:
         )
         if self.recovery.lost:  # accepted once, and settled by a snapshot that needs nothing of what is gone
             service.keeper.save(service, service.clock())
+        return True
+
+    @contextmanager
+    def fenced_or_not(self) -> Iterator[None]:
+        """Tell a takeover from a transaction that the broker gave up, which librdkafka does not tell apart.
+
+        Raises:
+            FencedError: another learner has written to the journal.
+            BrokerError: nobody has: a restart may go on.
+        """
+        try:
+            yield
+        except FencedError:
+            if self.recovery is None:
+                raise
+            writer = self.recovery.found.writer
+            with self.recovery.open_journal() as journal_log:
+                last = journal_log.last()
+            if last is None or last.record.incarnation > writer.incarnation:
+                raise
+            raise BrokerError(
+                "the broker gave up this learner's transaction, and no other learner took over",
+                where=self.settings.root.kafka.bootstrap_servers,
+                mend="restart; if it comes again, raise `transaction.timeout.ms` in kafka.client",
+            ) from None
 
 
 def made_by(settings: Settings, service: Service) -> dict[str, Any]:
@@ -218,11 +245,11 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
             snapshots,
             lambda: open_journal(client, topics.journal),
             lambda positions: open_inputs(client, [topics.events], positions),
-            gone=gone,
+            topic_ids=topic_ids,
             accept_loss=root.recovery.accept_loss,
         )
         limited = {topic: seconds for topic, seconds in retention.items() if seconds >= 0}
-        yield Connections(settings, source, outlet, None if admin.embedded else recovery, topic_ids, limited)
+        yield Connections(settings, source, outlet, None if admin.embedded else recovery, limited)
     finally:
         outlet.close()
         if source is not None:

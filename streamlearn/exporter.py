@@ -161,7 +161,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "batches_left_to_reapply",
         "gauge",
         "Batches of the past that are still to be learned again after the start; 0 once predictions flow.",
-        lambda s: _one(s.progress.total - s.progress.done if s.progress is not None else 0),
+        lambda s: _one(p.total - p.done if (p := s.progress) is not None else 0),
     ),
     Entry(
         "prequential_accuracy",

@@ -156,9 +156,14 @@ class Refetch:
     def __init__(self, source: Source, positions: Mapping[TopicPartition, int]) -> None:
         self.source = source
         self._waiting: dict[TopicPartition, deque[Record]] = {}
-        known, bounds = source.positions(), source.bounds()
-        there = {tp: offset for tp, offset in positions.items() if tp in known and offset != known[tp]}
-        source.seek({tp: min(max(offset, bounds[tp][0]), bounds[tp][1]) for tp, offset in there.items()})
+        self.move(positions)
+
+    def move(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Go on from other positions: what was fetched before them is of no use."""
+        self._waiting.clear()
+        bounds = self.source.bounds()
+        there = {tp: offset for tp, offset in positions.items() if tp in bounds}
+        self.source.seek({tp: min(max(offset, bounds[tp][0]), bounds[tp][1]) for tp, offset in there.items()})
 
     def take(self, wanted: Sequence[Range], *, lossy: bool = False) -> tuple[list[Record], bool]:
         """Return the records of the ranges, in their order, and whether some were lost.
@@ -179,6 +184,10 @@ class Refetch:
 
     def _one(self, wanted: Range, *, lossy: bool) -> tuple[list[Record], bool]:
         tp = TopicPartition(wanted.topic, wanted.partition)
+        if tp not in self.source.positions():
+            raise StreamlearnError(
+                "was learned from, and is not among the inputs", where=str(tp), mend="name its topic in kafka.topics"
+            )
         self._fetch(tp, wanted.next, lossy=lossy)
         waiting = self._waiting.setdefault(tp, deque())
         records = []
@@ -197,7 +206,8 @@ class Refetch:
                 mend="retention or compaction took them, or the topic was made anew; what was learned from them since "
                 "the last snapshot cannot be rebuilt: set `recovery.accept_loss: true` to go on with what is left",
             )
-        return records, whole
+        # As many records that are not the same are another topic's, which will be learned in their own turn.
+        return records if whole or count != wanted.count else [], whole
 
     def _fetch(self, tp: TopicPartition, until: int, *, lossy: bool) -> None:
         """Poll until the partition is read up to `until`: by a record there, or by a position past it."""

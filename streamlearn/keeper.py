@@ -11,8 +11,8 @@ from typing import Any
 from streamlearn import checkpoint, failpoints, journal
 from streamlearn.checkpoint import SnapshotError, Snapshots
 from streamlearn.events import Place
-from streamlearn.journal import Pointer
 from streamlearn.journal_log import JournalLog
+from streamlearn.recovery import place_of
 from streamlearn.service import Service
 
 log = logging.getLogger(__name__)
@@ -115,11 +115,7 @@ class SnapshotKeeper:
         )
         service.publisher.commit(record)  # 2
         failpoints.reach("snapshot-named")
-        with self.open_journal() as journal_log:  # 3
-            last = journal_log.last()
-        assert last is not None
-        assert last.record.seq == record.seq
-        writer.last_snapshot = Pointer(at_seq=record.seq, journal_offset=last.offset)
+        writer.last_snapshot = place_of(self.open_journal, record)  # 3
         self._seq, self.written_at = writer.seq, now
         service.needed.clear()
         self.named.append(name)

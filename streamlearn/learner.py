@@ -176,6 +176,7 @@ class Learner:
             "memory": self.memory.state_dict(),
             "learner": {
                 "step": self.step,
+                "optimizer": self.config.optimizer,
                 "trained": self.model.trained,
                 "labels": list(self.task.labels.names),
                 "rows": self.model.head.size,
@@ -189,7 +190,20 @@ class Learner:
         Raises:
             ConfigError: the weights are those of another model, or another part of it was trained.
         """
-        own = state["learner"]
+        own, memory = state["learner"], state["memory"]
+        known = list(self.task.labels)
+        if own["labels"][: len(known)] != known[: len(own["labels"])] or len(known) > len(own["labels"]):
+            raise ConfigError(
+                f"the snapshot knows {len(own['labels'])} labels, and not those that are listed, in their order",
+                where="task.labels, model.name",
+                mend="go on with the labels that it began with, or give the changed learner a new `name`",
+            )
+        if len(memory["ids"]) > self.memory.capacity or memory["tokens"].shape[1] != self.memory.width:
+            raise ConfigError(
+                f"the snapshot's memory has {len(memory['ids'])} samples of up to {memory['tokens'].shape[1]} tokens",
+                where="memory.capacity, model.max_length",
+                mend="go on with the values that wrote it, or give the changed learner a new `name`",
+            )
         self.task.labels.load_state_dict({"names": own["labels"]})
         self.model.head.grow(own["rows"], self.optimizer)
         weights = {**state["weights"], **state["frozen"]}
@@ -207,8 +221,11 @@ class Learner:
         with torch.no_grad():
             for name, tensor in mine.items():
                 tensor.copy_(weights[name])
+        same = own["optimizer"] == self.config.optimizer
+        if not same:
+            log.warning("learner.optimizer: %s begins anew, after %s", self.config.optimizer, own["optimizer"])
         for number, parameter in enumerate(self._trained()):
-            moments = state["optimizer"][str(number)]
+            moments = state["optimizer"][str(number)] if same else {}
             self.optimizer.state.pop(parameter, None)
             if moments:
                 self.optimizer.state[parameter] = {

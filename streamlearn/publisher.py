@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # at one batch, before the process leaves and starts afresh
 HANGS = 240.0  # seconds; each of the steps of a commit gives up by itself after 60
+WATCHDOG = Watchdog(HANGS)  # one thread for the process
 KEY = b"journal"  # all records in one partition, also where a broker made more of them
 
 
@@ -37,7 +38,7 @@ class Publisher:
     ) -> None:
         self.outlet, self.topic = outlet, topic
         self.writer = writer or Writer()
-        self.watchdog = watchdog or Watchdog(HANGS)
+        self.watchdog = watchdog or WATCHDOG
         self.commits: Counter[str] = Counter()
 
     def commit(
@@ -64,7 +65,7 @@ class Publisher:
                 log.warning("the batch was not committed (%s); trying it again", error.what)
             except StreamlearnError:
                 self.commits["failed"] += 1
-                with suppress(StreamlearnError):
+                with suppress(StreamlearnError), self.watchdog("aborting a transaction"):
                     self.outlet.abort()
                 raise
             else:

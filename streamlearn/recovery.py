@@ -7,14 +7,14 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from streamlearn import failpoints, fingerprint, journal
 from streamlearn.checkpoint import DamagedSnapshotError, Loaded, Snapshots
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.errors import BrokerError, ConfigError, FencedError, StreamlearnError
 from streamlearn.events import Place
 from streamlearn.journal import Pointer
 from streamlearn.journal_log import Entry, JournalLog, Refetch, Writer, valid
@@ -24,7 +24,10 @@ from streamlearn.transport.base import Source, TopicPartition
 log = logging.getLogger(__name__)
 
 VERSION = version("streamlearn")
-DEATHS = 3  # starts in a row without progress, after which records are taken one by one
+DEATHS = 3  # starts in a row that did not live long, after which records are taken one by one
+LIFE = 20  # batches; other partitions may get on while one holds a record that kills
+ALONE = 8  # polls that are then taken one record at a time
+SETTLE = 60.0  # seconds for a committed record to show
 REPORT_SECONDS = 5.0
 
 Positions = dict[TopicPartition, int]
@@ -42,7 +45,8 @@ class Plan:
         named: the records of the snapshots that count, newest first.
         last_start: the record of the start before this one.
         batches: how many batches came after the newest snapshot.
-        deaths: starts in a row that made no progress.
+        deaths: starts in a row that did not live long.
+        lived: batches since the last start.
         attempts: how often each record was about to be taken alone since then.
     """
 
@@ -52,6 +56,7 @@ class Plan:
     last_start: journal.Start | None = None
     batches: int = 0
     deaths: int = 0
+    lived: int = 0
     attempts: Counter[Place] = field(default_factory=Counter)
 
     @property
@@ -77,7 +82,8 @@ class Plan:
             StreamlearnError: there is one, and losing what it held is not accepted.
         """
         before = self.last_start.topic_ids if self.last_start is not None else {}
-        gone = {topic for topic, known in before.items() if known and topic_ids.get(topic, known) != known}
+        # An id that cannot be read, for want of a right or an answer, says nothing.
+        gone = {topic for topic, known in before.items() if known and topic_ids.get(topic) not in (None, "", known)}
         for topic in sorted(gone) if not accept_loss else ():
             raise StreamlearnError(
                 f"the topic was made anew: its id was {before[topic]}, and is {topic_ids[topic]}",
@@ -141,7 +147,7 @@ def tail(journal_log: JournalLog, pointer: Pointer | None) -> Iterator[Entry]:
                 f"the journal begins with record {entry.record.seq}: what it told before is gone, so what was learned "
                 "then cannot be rebuilt",
                 where=str(journal_log.partition),
-                mend="put back a snapshot from a copy; or set `recovery.accept_loss: true` to learn from what is left",
+                mend="put back a snapshot from a copy, or give the learner a new `name` to begin anew",
             )
         yield entry
 
@@ -150,18 +156,50 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
     if isinstance(record, journal.Start):
         found.last_start = record
         found.deaths += 1
+        found.lived = 0
         found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
     elif isinstance(record, journal.Attempt):
         found.attempts[record.place] += 1
     else:
-        found.deaths = 0
-        found.attempts.clear()
         if isinstance(record, journal.Batch):
+            found.lived += 1
+            for each in list(found.attempts):
+                if any((r.topic, r.partition) == each[:2] and r.start <= each.offset < r.next for r in record.ranges):
+                    del found.attempts[each]
             found.batches += 1
             found.positions |= {TopicPartition(each.topic, each.partition): each.next for each in record.ranges}
         elif isinstance(record, journal.Snapshot):
-            found.batches = 0
+            found.batches, found.deaths = 0, 0
             found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
+        if found.lived >= LIFE:
+            found.deaths = 0
+
+
+def place_of(open_journal: OpenJournal, record: journal.JournalRecord) -> Pointer:
+    """Return where a record stands that was just committed: it may take a moment to show.
+
+    Raises:
+        FencedError: the journal's last record is another learner's.
+        BrokerError: it does not show.
+    """
+    deadline = time.monotonic() + SETTLE
+    while time.monotonic() < deadline:
+        with open_journal() as journal_log:
+            last = journal_log.last()
+        if last is not None and last.record.incarnation > record.incarnation:
+            raise FencedError(
+                "another learner of this name has started", mend="leave the work to it; do not restart this one"
+            )
+        if last is not None and (last.record.incarnation, last.record.seq) == (record.incarnation, record.seq):
+            return Pointer(at_seq=record.seq, journal_offset=last.offset)
+        time.sleep(0.05)
+    raise BrokerError(
+        f"record {record.seq} was committed and does not show", where="the journal", mend="restart; look at the broker"
+    )
+
+
+def _known(topic_ids: Mapping[str, str]) -> dict[str, str]:
+    return {topic: known for topic, known in topic_ids.items() if known}
 
 
 class Recovery:
@@ -172,7 +210,7 @@ class Recovery:
         snapshots: where they are.
         open_journal: opens the journal for reading.
         open_inputs: opens the input topics for reading, at these positions and wherever they begin otherwise.
-        gone: topics that were made anew: what they held cannot be learned again.
+        topic_ids: what the input topics are now; what one held that was made anew since cannot be learned again.
         accept_loss: go on with what is left where something is gone.
     """
 
@@ -183,15 +221,16 @@ class Recovery:
         open_journal: OpenJournal,
         open_inputs: OpenInputs,
         *,
-        gone: Collection[str] = (),
+        topic_ids: Mapping[str, str] | None = None,
         accept_loss: bool = False,
     ) -> None:
-        self.found, self.snapshots, self.gone, self.accept_loss = found, snapshots, gone, accept_loss
+        self.found, self.snapshots, self.accept_loss = found, snapshots, accept_loss
+        self.topic_ids = dict(topic_ids or {})
         self.open_journal, self.open_inputs = open_journal, open_inputs
         self.lost = 0  # batches of which some records are gone
 
-    def run(self, service: Service, topic_ids: Mapping[str, str]) -> None:
-        """Restore the state, and write in the journal that a learner begins.
+    def run(self, service: Service) -> bool:
+        """Restore the state, and write in the journal that a learner begins; return whether that came to its end.
 
         1. Load the newest snapshot that is whole, of those that the journal names.
         2. Write the start.
@@ -213,23 +252,21 @@ class Recovery:
             configuration_sha256=fingerprint.digest(values),
             **fingerprint.machinery(service.learner.model.device),
             seed=service.root.seed,
-            topic_ids=dict(topic_ids),
+            topic_ids={**(found.last_start.topic_ids if found.last_start else {}), **_known(self.topic_ids)},
             positions=tuple(Place(*tp, offset) for tp, offset in sorted(service.source.positions().items())),
         )
         service.publisher.commit(start, positions=service.source.positions())  # 2
-        with self.open_journal() as journal_log:
-            last = journal_log.last()
-        assert last is not None
-        assert last.record.seq == start.seq
-        found.writer.start = Pointer(at_seq=start.seq, journal_offset=last.offset)
+        found.writer.start = place_of(self.open_journal, start)
         failpoints.reach("started")
         if found.positions:
-            self.reapply(service, pointer, until=start.seq)  # 3
+            if not self.reapply(service, pointer, until=start.seq):  # 3
+                return False
             service.positions = dict(service.source.positions())
         service.begin()
         if found.deaths >= DEATHS or found.attempts:
-            service.alone, service.suspect = service.root.serving.max_batch, found.suspect
-            log.error("%d starts made no progress: records are taken one by one, to find one that kills", found.deaths)
+            service.alone, service.suspect = ALONE, found.suspect
+            log.error("%d starts did not live long: records are taken one by one, to find one that kills", found.deaths)
+        return True
 
     def load(self, service: Service, named: Sequence[Entry] | None = None) -> Pointer | None:
         """Load the newest whole snapshot into the service, and return where its record stands; None if there is none.
@@ -254,14 +291,20 @@ class Recovery:
             log.warning("no snapshot is whole: everything is learned again from the journal's first record")
         return None
 
-    def reapply(self, service: Service, pointer: Pointer | None, *, until: int | None = None) -> None:
-        """Learn again what the journal tells after a snapshot's record, up to the record with the number `until`."""
+    def reapply(self, service: Service, pointer: Pointer | None, *, until: int | None = None) -> bool:
+        """Learn again what the journal tells after a snapshot's record, up to the record with the number `until`.
+
+        Returns whether it came to the end: a service that is told to stop stops here too.
+        """
         total = self._count(pointer, until)
         if total:
             log.info("learning again %d batches that came after the last snapshot", total)
         service.progress = Progress(0, total)
         told, done = time.monotonic(), 0
         for _, turn in self.follow(service, pointer, until=until):
+            if service.stop.is_set():
+                log.info("stopped after %d of %d batches; the next start begins with them again", done, total)
+                return False
             if turn is None:
                 continue
             done += 1
@@ -272,6 +315,7 @@ class Recovery:
                 log.info("%d of %d batches learned again", done, total)
         if self.lost:
             log.warning("of %d batches some records are gone; what was left of them was learned", self.lost)
+        return True
 
     def follow(
         self, service: Service, pointer: Pointer | None, *, until: int | None = None
@@ -290,6 +334,7 @@ class Recovery:
             if pointer is None:
                 service.positions = dict(positions)
             start = self._start_of(journal_log, first.record)
+            ids = start.topic_ids if start is not None else {}
             with self.open_inputs(positions) as source:
                 refetch = Refetch(source, positions)
                 for entry in entries:
@@ -298,7 +343,7 @@ class Recovery:
                         self._obey(service, start)
                         start = None
                     if isinstance(record, journal.Batch):
-                        there = [each for each in record.ranges if each.topic not in self.gone]
+                        there = [each for each in record.ranges if self._is_there(each.topic, ids)]
                         records, lost = refetch.take(there, lossy=self.accept_loss)
                         self.lost += lost or len(there) < len(record.ranges)
                         yield record, service.reapply(record, records)
@@ -307,7 +352,15 @@ class Recovery:
                         service.reflush()
                     elif isinstance(record, journal.Start):
                         start = record
+                        if record.topic_ids != ids:  # from here on another topic of the same name was read
+                            ids = record.topic_ids
+                            refetch.move({TopicPartition(topic, n): offset for topic, n, offset in record.positions})
                     yield record, None
+
+    def _is_there(self, topic: str, ids: Mapping[str, str]) -> bool:
+        """Say whether a topic is still the one that was read when these were the ids."""
+        now = self.topic_ids.get(topic)
+        return not now or ids.get(topic, now) == now
 
     def _start_of(self, journal_log: JournalLog, first: journal.JournalRecord) -> journal.Start | None:
         """Return the start under which the records after the first one were written, where the journal still has it."""
@@ -321,13 +374,19 @@ class Recovery:
         differences = fingerprint.changed(
             start.configuration, fingerprint.configuration(service.root), same_version=start.version == VERSION
         )
-        if differences:
+        if differences and self.accept_loss:
+            log.warning(
+                "%s changed: what was learned from journal record %d on is learned again under the new values",
+                ", ".join(differences),
+                start.seq,
+            )
+        elif differences:
             old = json.dumps(start.configuration.get(differences[0]))
             raise ConfigError(
                 f"other values than when journal record {start.seq} and those after it were learned",
                 where=", ".join(differences),
-                mend=f"take those of that time, such as `--set {differences[0]}={old}`; a change needs a snapshot before "
-                "it: stop the learner in order, or start it once as it was with `--max-events 0`",
+                mend=f"take those of that time, such as `--set {differences[0]}={old}`; a change needs a snapshot "
+                "before it: stop the learner in order, or start it once as it was with `--max-events 0`",
             )
 
     def _entries(self, journal_log: JournalLog, pointer: Pointer | None, until: int | None) -> Iterator[Entry]:
@@ -350,7 +409,7 @@ class Recovery:
         differences = fingerprint.changed(
             before.configuration, fingerprint.configuration(service.root), same_version=before.version == VERSION
         )
-        if differences and self.found.batches:
+        if differences and self.found.batches and not self.accept_loss:
             raise ConfigError(
                 f"changed since {self.found.batches} batches were learned that no snapshot holds yet, and they must be "
                 "learned again as they were",

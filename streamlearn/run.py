@@ -60,7 +60,8 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))
             log.info("status page on %s, metrics on %s/metrics", address, address)
-        connections.restore(service)
+        if not connections.restore(service):
+            return
         log.info(
             "reading %s (%d partitions); predictions go to %s",
             root.kafka.topics.events,
@@ -73,7 +74,8 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
             report(turn)
             dashboard.observe(turn)
 
-        service.run(limits, look)  # 4
+        with connections.fenced_or_not():
+            service.run(limits, look)  # 4
         report.say()
         if service.keeper is not None:  # 5
             service.keeper.save(service, service.clock())

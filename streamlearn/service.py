@@ -9,6 +9,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -153,7 +154,8 @@ class Service:
         self.progress: Progress | None = None  # while the past is applied again
         self.disagreements = 0  # batches that came out otherwise when they were applied again
         self.suspect: Place | None = None  # the record that killed the process
-        self.alone = 0  # so many records are still taken one by one, to find the one that kills
+        self.alone = 0  # so many polls are still taken one record at a time, to find the one that kills
+        self._held: deque[Record] = deque()  # what such a poll brought, and was not taken yet
         self.keeper: Keeper | None = None
         self.needed: dict[TopicPartition, int] = {}  # the time (ms) of the first record that no snapshot holds
         self._began = self._counts()
@@ -200,10 +202,9 @@ class Service:
         4. Only now: measure, learn, ask the probes.
         5. Write a snapshot, if it is time.
         """
-        size = 1 if self.alone else self.root.serving.max_batch
-        size = size if most is None else min(most, size)
+        size = self.root.serving.max_batch if most is None else min(most, self.root.serving.max_batch)
         start = self.stages.clock()
-        records = canonical(self.source.poll(size, POLL_SECONDS), [self.root.kafka.topics.events])  # 1
+        records = self._poll(size)  # 1
         polled = self.stages.clock()
         self.stages.add("poll" if len(records) == size else "wait", polled - start)
         self.turned_at, now = time.monotonic(), self.clock()
@@ -220,6 +221,16 @@ class Service:
         if self.keeper is not None:
             self.keeper.keep(self, now)  # 5
         return turn
+
+    def _poll(self, size: int) -> list[Record]:
+        """Return what came, in canonical order; while one that kills is searched for, one record at a time."""
+        if self._held:
+            return [self._held.popleft()]
+        records = canonical(self.source.poll(size, POLL_SECONDS), [self.root.kafka.topics.events])
+        if not self.alone:
+            return records
+        self._held.extend(records[1:])
+        return records[:1]
 
     def reapply(self, record: journal.Batch, records: Sequence[Record]) -> Turn:
         """Learn a batch of the journal again, as it was learned then; nothing is published."""
@@ -243,10 +254,11 @@ class Service:
         with self.stages("decode"):
             decoded = self.decoder.decode(records)
         events, answer, failures = self._predict(decoded.events, crashed)
+        one_by_one = failures is not None
+        failures = failures or {}
         by_place = {Place(*record[:3]): record for record in records} if failures else {}
         dead_letters = [*decoded.dead_letters, *(dead(by_place[place], error) for place, error in failures.items())]
         predictions = self._predictions(events, answer)
-        one_by_one = crashed is not None or bool(failures)
         return Prepared(
             records,
             events,
@@ -274,12 +286,15 @@ class Service:
                 crashed=batch.crashed,
             )
         with self.stages("commit"):
-            self.publisher.commit(record, outgoing, self.source.positions())
+            at = (
+                {**self.source.positions(), **self.positions, **_ends(taken)} if self.alone else self.source.positions()
+            )
+            self.publisher.commit(record, outgoing, at)
         self._move(taken, batch.records)
-        if self.alone:
-            self.alone -= 1
-            if any(record[:3] == self.suspect for record in batch.records):
-                self.suspect, self.alone = None, 0
+        if any(record[:3] == self.suspect for record in batch.records):
+            self.suspect = None
+        if self.alone and not self._held:
+            self.alone = max(self.alone - 1, self.suspect is not None)
 
     def _absorb(self, batch: Prepared, now: float) -> Turn:
         """Measure and learn what was committed: the same whether it is done now or again."""
@@ -303,7 +318,7 @@ class Service:
         return None
 
     def _move(self, taken: Sequence[Range], records: Sequence[Record]) -> None:
-        self.positions.update({TopicPartition(each.topic, each.partition): each.next for each in taken})
+        self.positions.update(_ends(taken))
         if len(self.needed) < len(self.positions):
             for record in records:
                 self.needed.setdefault(TopicPartition(record.topic, record.partition), record.timestamp)
@@ -350,8 +365,11 @@ class Service:
 
     def _predict(
         self, events: list[Event], crashed: Collection[Place] | None
-    ) -> tuple[list[Event], Answer, dict[Place, Exception | str]]:
+    ) -> tuple[list[Event], Answer, dict[Place, Exception | str] | None]:
         """Answer the events; one that the model cannot take is set apart with its error, and the others go on.
+
+        Returns the events that were answered, the answers, and the errors of the others: None where the batch was
+        answered at once, which rounds otherwise than one by one.
 
         Args:
             events: what is to be answered.
@@ -361,7 +379,7 @@ class Service:
             StreamlearnError: the model took none of the last `CRASHES_IN_A_ROW` events.
         """
         if not events:
-            return events, joined([]), {}
+            return events, joined([]), None if crashed is None else {}
         if crashed is None:
             try:
                 answer = self.predictor.predict([event.text for event in events])
@@ -369,7 +387,7 @@ class Service:
                 log.warning("the model failed on a batch (%s); taking its events one by one", type(error).__name__)
             else:
                 self._crashes = 0
-                return events, answer, {}
+                return events, answer, None
         taken: list[Event] = []
         answers: list[Answer] = []
         failures: dict[Place, Exception | str] = {}
@@ -530,6 +548,10 @@ class Service:
         if events:
             times = np.array([event.time for event in events])
             totals.age.observe_all(np.maximum(self.clock() - times[times > 0], 0.0))  # a log may know no time
+
+
+def _ends(taken: Sequence[Range]) -> dict[TopicPartition, int]:
+    return {TopicPartition(each.topic, each.partition): each.next for each in taken}
 
 
 def _difference(counts: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

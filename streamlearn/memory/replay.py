@@ -43,6 +43,7 @@ class ReplayMemory:
         self.policy = policy
         self.seen = 0
         self.seen_by_label: dict[int, int] = {}
+        self.width = width
         self._tokens: IntArray = np.zeros((capacity, width), np.min_scalar_type(vocabulary_size - 1))
         self._lengths: IntArray = np.zeros(capacity, np.min_scalar_type(width))
         self._labels: IntArray = np.zeros(capacity, np.int32)

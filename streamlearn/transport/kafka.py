@@ -65,7 +65,7 @@ class KafkaSource:
         stall_seconds: a partition that has records and gives none for so long is warned about and sought again.
         look_seconds: how often to look for new partitions, and for optional topics that are not there yet.
         committed: begin at the group's offsets; off for a reader that only looks.
-        accept_loss: begin at what is there where the log no longer holds a position, instead of an error.
+        accept_loss: begin at the nearest offset where the log no longer holds a position, instead of an error.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class KafkaSource:
             if not first[tp] <= offset <= last[tp]:
                 if not accept_loss:
                     raise lost(tp, offset, first[tp], last[tp])
-                self._positions[tp] = first[tp]
+                self._positions[tp] = min(max(offset, first[tp]), last[tp])
         self._ends.update(last)
         self._assign()
 

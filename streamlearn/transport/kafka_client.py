@@ -27,6 +27,9 @@ OWNED: Final = {
     "auto.offset.reset": "a lost offset is an error, never a silent jump; `kafka.start` says where to begin",
     "enable.partition.eof": "the end of a partition is how a reader knows that only markers remain",
     "delivery.report.only.error": "a callback for each delivered message would cost more than sending it",
+    "isolation.level": "what was aborted must not be read",
+    "enable.idempotence": "a message that is sent again must not stand in the topic twice",
+    "acks": "what one broker alone has may be lost",
     "statistics.interval.ms": "the lag and the watch over stalled partitions come from the statistics",
 }
 
@@ -37,7 +40,6 @@ _FENCED = {
     KafkaError.PRODUCER_FENCED,
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.FENCED_INSTANCE_ID,
-    KafkaError.TRANSACTION_COORDINATOR_FENCED,
 }
 _RIGHTS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",

@@ -16,6 +16,7 @@ from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, con
 _CHUNK = 1000  # messages handed to librdkafka in one call
 _OVERHEAD = 512  # bytes that a batch and its one record take beside key, value and headers; generous
 _MESSAGE_BYTES = 1_000_000  # librdkafka's default of message.max.bytes
+_ENDED = {KafkaError._STATE, KafkaError._FATAL}  # noqa: SLF001 - the transaction is over, the reason comes elsewhere
 _PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -178,8 +179,15 @@ class KafkaOutlet:
 
     def _refuse(self, error: KafkaError, topic: str) -> None:
         """Raise what librdkafka has against a message; a full queue is no reason."""
-        if error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
-            raise translate(error, f"the topic '{topic}'", self._settings)
+        if error.code() == KafkaError._QUEUE_FULL:  # noqa: SLF001
+            return
+        if self.transactional and error.code() in _ENDED:
+            self._serve(0)  # raises what ended it, if that was fatal
+            self.abort()
+            raise TransactionAbortedError(
+                self._settings.hide(error.str()), where="writing", mend="restart; the batch will be taken again"
+            )
+        raise translate(error, f"the topic '{topic}'", self._settings)
 
     def _make_room(self, count: int) -> None:
         # Waiting here rather than after a full queue keeps the order: of a chunk that half fits, the rest would be
@@ -267,6 +275,9 @@ class KafkaOutlet:
             self.abort()
         self._failed = failed
         self._raise_failed()
+        told = translate(reason, doing, self._settings)
+        if not isinstance(told, BrokerError):  # no right, a group in use: trying again would not help
+            raise told from None
         raise TransactionAbortedError(
             self._settings.hide(reason.str()), where=doing, mend="restart; the batch will be taken again"
         ) from None

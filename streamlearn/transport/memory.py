@@ -248,7 +248,7 @@ class MemorySource:
         start: where a partition begins that has neither a position nor a committed offset.
         positions: where to begin, before anything else.
         optional: those of `topics` that may be missing; they are read once they appear.
-        accept_loss: begin at what is there where the log no longer holds a position, instead of an error.
+        accept_loss: begin at the nearest offset where the log no longer holds a position, instead of an error.
     """
 
     def __init__(
@@ -282,7 +282,7 @@ class MemorySource:
             if not first <= self._positions[tp] <= last:
                 if not accept_loss:
                     raise lost(tp, self._positions[tp], first, last)
-                self._positions[tp] = first
+                self._positions[tp] = min(max(self._positions[tp], first), last)
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """Return up to `max_records` that are there now; wait up to `timeout` seconds for the first one."""
