@@ -157,7 +157,7 @@ class Connections:
             made_by=made_by(self.settings, service),
             retention=self.retention,
             named=self.recovery.found.names,
-            now=service.clock(),
+            now=self.recovery.found.saved_at(service.clock()),
         )
         if self.recovery.lost:  # accepted once, and settled by a snapshot that needs nothing of what is gone
             service.keeper.save(service, service.clock())

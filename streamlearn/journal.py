@@ -111,14 +111,24 @@ class Snapshot(_Common):
 
 
 class Attempt(_Common):
-    """A record is about to be taken alone, since the process died several times without progress. If this is the last
-    record of a learner, that record killed it."""
+    """A record is about to be taken alone, or a batch to be learned again, since the process died several times.
+
+    If this is the last that a learner wrote, that record or batch killed it. With neither, nothing is tried any more.
+    """
 
     kind: Literal["attempt"] = "attempt"
-    place: Place
+    place: Place | None = Field(None, description="The record that is about to be taken.")
+    batch: Count | None = Field(None, description="The sequence number of the batch that is about to be learned again.")
 
 
-JournalRecord = Start | Batch | Flush | Snapshot | Attempt
+class Discard(_Common):
+    """A batch has killed the process time and again: its labels, and those that waited, are not learned."""
+
+    kind: Literal["discard"] = "discard"
+    batch: Count = Field(description="The batch's sequence number.")
+
+
+JournalRecord = Start | Batch | Flush | Snapshot | Attempt | Discard
 
 records: TypeAdapter[JournalRecord] = TypeAdapter(
     Annotated[

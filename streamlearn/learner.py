@@ -114,9 +114,11 @@ class Learner:
 
     def give_up(self) -> int:
         """Let go of what waits, once learning has stopped; return how many samples that were."""
-        count = len(self.waiting) if self.stopped else 0
-        if count:
-            self.waiting = []
+        return self.drop() if self.stopped else 0
+
+    def drop(self) -> int:
+        """Let go of what waits; return how many samples that were."""
+        count, self.waiting = len(self.waiting), []
         return count
 
     def update(self, samples: Sequence[Sample]) -> Update:

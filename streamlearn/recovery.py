@@ -47,7 +47,8 @@ class Plan:
         batches: how many batches came after the newest snapshot.
         deaths: starts in a row that did not live long.
         lived: batches since the last start.
-        attempts: how often each record was about to be taken alone since then.
+        attempt: what was tried last, if nothing followed: a record, or a batch by its number.
+        killers: how often a record or a batch was the last that was tried.
     """
 
     writer: Writer = field(default_factory=Writer)
@@ -57,7 +58,14 @@ class Plan:
     batches: int = 0
     deaths: int = 0
     lived: int = 0
-    attempts: Counter[Place] = field(default_factory=Counter)
+    attempt: Place | int | None = None
+    killers: Counter[Place | int] = field(default_factory=Counter)
+
+    def saved_at(self, now: float) -> float:
+        """Return the time of the last snapshot: a learner that dies early and often must not put it off for ever."""
+        if self.named:
+            return self.named[0].record.now
+        return 0.0 if self.positions else now
 
     @property
     def progress(self) -> Progress:
@@ -65,10 +73,10 @@ class Plan:
         return Progress(0, self.batches)
 
     @property
-    def suspect(self) -> Place | None:
-        """The record that was about to be taken alone when the process died, twice: a broker may be away once."""
-        place, times = next(iter(self.attempts.most_common(1)), (None, 0))
-        return place if times > 1 else None
+    def suspect(self) -> Place | int | None:
+        """What was the last that was tried when the process died, twice: a broker may be away once."""
+        killer, times = next(iter(self.killers.most_common(1)), (None, 0))
+        return killer if times > 1 else None
 
     @property
     def names(self) -> list[str]:
@@ -124,6 +132,7 @@ def plan(journal_log: JournalLog, keep: int) -> Plan:
         at = entry.record.last_snapshot
     for entry in tail(journal_log, pointer):  # 2
         _follow(found, entry.record)
+    _died(found)
     first = found.named[0].record if found.named else None
     begins = journal_log.begins
     if found.last_start is None and isinstance(first, journal.Snapshot) and first.start.journal_offset >= begins:
@@ -152,20 +161,34 @@ def tail(journal_log: JournalLog, pointer: Pointer | None) -> Iterator[Entry]:
         yield entry
 
 
+def _died(found: Plan) -> None:
+    """Note what the last process tried last."""
+    if found.attempt is not None:
+        found.killers[found.attempt] += 1
+        found.attempt = None
+
+
 def _follow(found: Plan, record: journal.JournalRecord) -> None:
     if isinstance(record, journal.Start):
         found.last_start = record
         found.deaths += 1
         found.lived = 0
+        _died(found)
         found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
     elif isinstance(record, journal.Attempt):
-        found.attempts[record.place] += 1
+        found.attempt = record.place if record.batch is None else record.batch
+    elif isinstance(record, journal.Discard):
+        found.attempt, found.deaths = None, 0
+        found.killers.pop(record.batch, None)
     else:
+        found.attempt = None
         if isinstance(record, journal.Batch):
             found.lived += 1
-            for each in list(found.attempts):
-                if any((r.topic, r.partition) == each[:2] and r.start <= each.offset < r.next for r in record.ranges):
-                    del found.attempts[each]
+            for each in list(found.killers):
+                if isinstance(each, int) or any(
+                    (r.topic, r.partition) == each[:2] and r.start <= each.offset < r.next for r in record.ranges
+                ):
+                    del found.killers[each]
             found.batches += 1
             found.positions |= {TopicPartition(each.topic, each.partition): each.next for each in record.ranges}
         elif isinstance(record, journal.Snapshot):
@@ -257,14 +280,20 @@ class Recovery:
         )
         service.publisher.commit(start, positions=service.source.positions())  # 2
         found.writer.start = place_of(self.open_journal, start)
+        if isinstance(found.suspect, int):
+            log.error("the labels of journal record %d kill the process: they are not learned", found.suspect)
+            service.publisher.commit(journal.Discard(**service.common(service.clock()), batch=found.suspect))
         failpoints.reach("started")
         if found.positions:
-            if not self.reapply(service, pointer, until=start.seq):  # 3
+            careful = found.deaths >= DEATHS or bool(found.killers)
+            if not self.reapply(service, pointer, until=start.seq, careful=careful):  # 3
                 return False
             service.positions = dict(service.source.positions())
+            if careful:
+                service.publisher.commit(journal.Attempt(**service.common(service.clock())))
         service.begin()
-        if found.deaths >= DEATHS or found.attempts:
-            service.alone, service.suspect = ALONE, found.suspect
+        if found.deaths >= DEATHS or found.killers:
+            service.alone, service.suspect = ALONE, found.suspect if isinstance(found.suspect, Place) else None
             log.error("%d starts did not live long: records are taken one by one, to find one that kills", found.deaths)
         return True
 
@@ -291,7 +320,9 @@ class Recovery:
             log.warning("no snapshot is whole: everything is learned again from the journal's first record")
         return None
 
-    def reapply(self, service: Service, pointer: Pointer | None, *, until: int | None = None) -> bool:
+    def reapply(
+        self, service: Service, pointer: Pointer | None, *, until: int | None = None, careful: bool = False
+    ) -> bool:
         """Learn again what the journal tells after a snapshot's record, up to the record with the number `until`.
 
         Returns whether it came to the end: a service that is told to stop stops here too.
@@ -301,7 +332,7 @@ class Recovery:
             log.info("learning again %d batches that came after the last snapshot", total)
         service.progress = Progress(0, total)
         told, done = time.monotonic(), 0
-        for _, turn in self.follow(service, pointer, until=until):
+        for _, turn in self.follow(service, pointer, until=until, careful=careful):
             if service.stop.is_set():
                 log.info("stopped after %d of %d batches; the next start begins with them again", done, total)
                 return False
@@ -318,14 +349,19 @@ class Recovery:
         return True
 
     def follow(
-        self, service: Service, pointer: Pointer | None, *, until: int | None = None
+        self, service: Service, pointer: Pointer | None, *, until: int | None = None, careful: bool = False
     ) -> Iterator[tuple[journal.JournalRecord, Turn | None]]:
         """Apply the records after a snapshot's one by one; yields each, a batch with its turn once it is learned.
+
+        `careful` tells the journal of each batch before it is learned, so that one that kills is found.
 
         Raises:
             ConfigError: what comes was learned under another configuration.
         """
         with self.open_journal() as journal_log:
+            # To the end: what is discarded is told after the batch.
+            told = (entry.record for entry in tail(journal_log, pointer))
+            discarded = {record.batch for record in told if isinstance(record, journal.Discard)}
             entries = self._entries(journal_log, pointer, until)
             first = next(entries, None)
             if first is None:
@@ -346,7 +382,10 @@ class Recovery:
                         there = [each for each in record.ranges if self._is_there(each.topic, ids)]
                         records, lost = refetch.take(there, lossy=self.accept_loss)
                         self.lost += lost or len(there) < len(record.ranges)
-                        yield record, service.reapply(record, records)
+                        if careful:
+                            attempt = journal.Attempt(**service.common(service.clock()), batch=record.seq)
+                            service.publisher.commit(attempt)
+                        yield record, service.reapply(record, records, learn=record.seq not in discarded)
                         continue
                     if isinstance(record, journal.Flush):
                         service.reflush()

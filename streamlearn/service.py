@@ -232,8 +232,11 @@ class Service:
         self._held.extend(records[1:])
         return records[:1]
 
-    def reapply(self, record: journal.Batch, records: Sequence[Record]) -> Turn:
-        """Learn a batch of the journal again, as it was learned then; nothing is published."""
+    def reapply(self, record: journal.Batch, records: Sequence[Record], *, learn: bool = True) -> Turn:
+        """Learn a batch of the journal again, as it was learned then; nothing is published.
+
+        Without `learn` its labels are discarded, and those that waited for a full batch: one of them kills.
+        """
         self.turned_at = time.monotonic()
         batch = self._prepare(records, record.crashed)
         if (batch.taken, self.learner.step) != (record.taken, record.model_step):
@@ -247,6 +250,10 @@ class Service:
                     record.model_step,
                 )
         self._move(record.ranges, records)
+        if not learn:
+            gone = self.learner.drop() + len(batch.seen.samples)
+            self.totals.labels["discarded"] += gone
+            batch = batch._replace(seen=batch.seen._replace(samples=[]))
         return self._absorb(batch, record.now)
 
     def _prepare(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Prepared:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from streamlearn.errors import StreamlearnError
 from streamlearn.events import Place
-from streamlearn.journal import Attempt, Batch, Decision, Flush, Pointer, Snapshot, Start, decode, encode
+from streamlearn.journal import Attempt, Batch, Decision, Discard, Flush, Pointer, Snapshot, Start, decode, encode
 from streamlearn.transport.base import Range
 
 count = st.integers(0, 2**63 - 1)
@@ -63,7 +63,8 @@ journal_records = st.one_of(
         positions=st.lists(places, max_size=3).map(tuple),
         start=pointers,
     ),
-    st.builds(Attempt, **common, place=places),
+    st.builds(Attempt, **common, place=st.none() | places, batch=st.none() | count),
+    st.builds(Discard, **common, batch=count),
 )
 
 

@@ -78,7 +78,7 @@ class Past:
     def inputs(self, positions):
         yield MemorySource(self.log, ["events"], positions=positions, accept_loss=True)
 
-    def start(self, *, accept_loss=False, every_seconds=1e9, **sections):
+    def start(self, *, accept_loss=False, every_seconds=1e12, deadly=None, **sections):
         """Begin as a new process does; what the one before held in memory is gone."""
         configured = self.settings(recovery={"accept_loss": accept_loss}, **sections)
         outlet = MemoryOutlet(self.log, group="g", transactional_id="streamlearn.test" if self.transactional else None)
@@ -96,11 +96,19 @@ class Past:
         self.recovery = Recovery(
             found, snapshots, self.open_journal, self.inputs, topic_ids=self.topic_ids, accept_loss=accept_loss
         )
+        if deadly is not None:
+            update = service.learner.update
+            service.learner.update = lambda samples: deadly(samples, update)
         if self.stop_at_once:
             service.stop.set()
         self.restored = self.recovery.run(service)
         service.keeper = SnapshotKeeper(
-            snapshots, self.open_journal, every_seconds=every_seconds, made_by={}, named=found.names, now=self.now
+            snapshots,
+            self.open_journal,
+            every_seconds=every_seconds,
+            made_by={},
+            named=found.names,
+            now=found.saved_at(self.now),
         )
         if self.recovery.lost:
             service.keeper.save(service, self.now)
@@ -485,6 +493,40 @@ def test_a_record_that_kills_becomes_a_dead_letter(past, caplog):
     before = image(past.service)
     past.start()
     assert image(past.service) == before
+
+
+def test_labels_that_kill_are_discarded(past, caplog):
+    past.produce(20)
+    killer = {"id": "killer", "text": "w1 boom", "label": "c1"}
+    past.log.append("events", [Message(orjson.dumps(killer), b"killer")])
+    past.produce(20)
+    past.sections["probes"] = {"share": 0}
+    starts, done = 0, False
+
+    def dies(samples, update):
+        if any(sample.id == "killer" for sample in samples):
+            raise Died
+        return update(samples)
+
+    while not done:
+        starts += 1
+        assert starts < 12
+        try:
+            past.start(deadly=dies)
+            past.drain()
+            done = True
+        except Died:
+            pass
+    assert "kill the process: they are not learned" in caplog.text
+    labels = past.service.totals.labels
+    assert 0 < labels["discarded"] <= 12
+    assert labels.total() + len(past.service.learner.waiting) == 33  # of 41, each fifth without
+    assert set(Counter(p["id"] for p in past.predictions()).values()) == {1}
+    before = image(past.service)
+    past.start(deadly=dies)
+    assert image(past.service) == before
+    follower, _ = past.follower()
+    assert image(follower) == before
 
 
 def test_a_record_that_kills_is_found_while_other_partitions_move(tiny, tmp_path):
