@@ -100,7 +100,7 @@ def test_each_failpoint_once(tmp_path, kafka, new_topic, name, tiny):
         dies_at(tmp_path, config, f"{failpoint}:{times}")
         if failpoint == "snapshot-named":
             dies_at(tmp_path, config, "learned:3")  # something for the next ones to apply again
-    summary = finished(tmp_path, config)
+    summary = finished(tmp_path, config, "--set", "snapshots.every_seconds=5")
     exact(kafka, name, events, 2000)
     assert replayed(tmp_path, config)["weights_sha256"] == summary["weights_sha256"]
 
