@@ -228,7 +228,7 @@ def _wrong() -> Sequence[Panel]:
             "s",
             [(metric("recovery_horizon_seconds"), "left")],
             shows="Time until an input topic may delete a record that a restart would have to learn again.",
-            wrong="near 0: raise the topic's `retention.ms`, or see why no snapshot is written.",
+            wrong="near 0: raise the topic's retention, or see why no snapshot is written.",
             width=6,
         ),
         lines(

@@ -318,6 +318,7 @@ def test_a_record_that_kills_time_and_again(tmp_path, kafka, new_topic, name, ti
     assert verdict.predictions == 99
 
 
+@pytest.mark.slow
 def test_snapshots_are_inspected_exported_and_replayed(tmp_path, kafka, new_topic, name, tiny):
     events = new_topic("events", partitions=2)
     config = learner(tmp_path, name, kafka, events, tiny)
