@@ -20,10 +20,11 @@ from streamlearn.learner import Learner
 from streamlearn.measures import Measures
 from streamlearn.memory import ReplayMemory, policies
 from streamlearn.model import load as load_model
+from streamlearn.plan import Plan, plan
 from streamlearn.predictor import ServedModel
 from streamlearn.probes import Probes
 from streamlearn.publisher import Publisher
-from streamlearn.recovery import Plan, Recovery, plan
+from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
 from streamlearn.stages import Stages

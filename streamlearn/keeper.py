@@ -48,7 +48,6 @@ class SnapshotKeeper:
         self.made_by, self.retention, self.named = made_by, dict(retention or {}), list(named)
         self._warned = False
         self.outcomes: Counter[str] = Counter()
-        self.written_at = now
         self._tried_at = now
         self._seq = -1  # the journal's next number when the last snapshot was named
 
@@ -116,7 +115,7 @@ class SnapshotKeeper:
         service.publisher.commit(record)  # 2
         failpoints.reach("snapshot-named")
         writer.last_snapshot = place_of(self.open_journal, record)  # 3
-        self._seq, self.written_at = writer.seq, now
+        self._seq = writer.seq
         service.needed.clear()
         self.named.append(name)
         self.outcomes["written"] += 1

@@ -6,196 +6,29 @@ The journal decides positions; a group's committed offsets are for tools that wa
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from streamlearn import failpoints, fingerprint, journal
-from streamlearn.checkpoint import DamagedSnapshotError, Loaded, Snapshots
-from streamlearn.errors import BrokerError, ConfigError, FencedError, StreamlearnError
+from streamlearn.checkpoint import DamagedSnapshotError, Snapshots
+from streamlearn.errors import BrokerError, ConfigError, FencedError
 from streamlearn.events import Place
 from streamlearn.journal import Pointer
-from streamlearn.journal_log import Entry, JournalLog, Refetch, Writer, valid
+from streamlearn.journal_log import Entry, JournalLog, Refetch
+from streamlearn.plan import Plan, tail
 from streamlearn.service import Progress, Service, Turn
 from streamlearn.transport.base import Source, TopicPartition
 
 log = logging.getLogger(__name__)
 
 VERSION = version("streamlearn")
-DEATHS = 3  # starts in a row that did not live long, after which records are taken one by one
-LIFE = 20  # batches; other partitions may get on while one holds a record that kills
-ALONE = 8  # polls that are then taken one record at a time
+ALONE = 8  # polls that are taken one record at a time once the last starts died early
 SETTLE = 60.0  # seconds for a committed record to show
 REPORT_SECONDS = 5.0
 
-Positions = dict[TopicPartition, int]
 OpenJournal = Callable[[], AbstractContextManager[JournalLog]]
 OpenInputs = Callable[[Mapping[TopicPartition, int]], AbstractContextManager[Source]]
-
-
-@dataclass
-class Plan:
-    """What the journal's end tells, before anything is loaded.
-
-    Args:
-        writer: numbers the records of this start.
-        positions: the next offset of each partition; empty where there is no journal yet.
-        named: the records of the snapshots that count, newest first.
-        last_start: the record of the start before this one.
-        batches: how many batches came after the newest snapshot.
-        deaths: starts in a row that did not live long.
-        lived: batches since the last start.
-        attempt: what was tried last, if nothing followed: a record, or a batch by its number.
-        killers: how often a record or a batch was the last that was tried.
-    """
-
-    writer: Writer = field(default_factory=Writer)
-    positions: Positions = field(default_factory=dict)
-    named: list[Entry] = field(default_factory=list)
-    last_start: journal.Start | None = None
-    batches: int = 0
-    deaths: int = 0
-    lived: int = 0
-    attempt: Place | int | None = None
-    killers: Counter[Place | int] = field(default_factory=Counter)
-
-    def saved_at(self, now: float) -> float:
-        """Return the time of the last snapshot: a learner that dies early and often must not put it off for ever."""
-        if self.named:
-            return self.named[0].record.now
-        return 0.0 if self.positions else now
-
-    @property
-    def progress(self) -> Progress:
-        """What there is to do."""
-        return Progress(0, self.batches)
-
-    @property
-    def suspect(self) -> Place | int | None:
-        """What was the last that was tried when the process died, twice: a broker may be away once."""
-        killer, times = next(iter(self.killers.most_common(1)), (None, 0))
-        return killer if times > 1 else None
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the snapshots that count, oldest first."""
-        return [each.record.name for each in reversed(self.named) if isinstance(each.record, journal.Snapshot)]
-
-    def gone(self, topic_ids: Mapping[str, str], *, accept_loss: bool) -> set[str]:
-        """Return the topics that were deleted and made anew since the last start.
-
-        Raises:
-            StreamlearnError: there is one, and losing what it held is not accepted.
-        """
-        before = self.last_start.topic_ids if self.last_start is not None else {}
-        # An id that cannot be read, for want of a right or an answer, says nothing.
-        gone = {topic for topic, known in before.items() if known and topic_ids.get(topic) not in (None, "", known)}
-        for topic in sorted(gone) if not accept_loss else ():
-            raise StreamlearnError(
-                f"the topic was made anew: its id was {before[topic]}, and is {topic_ids[topic]}",
-                where=f"the topic '{topic}'",
-                mend="give the learner a new `name` to begin anew; or set `recovery.accept_loss: true` to keep what "
-                "was learned, and read the new topic from its beginning",
-            )
-        return gone
-
-
-def plan(journal_log: JournalLog, keep: int) -> Plan:
-    """Read the end of the journal.
-
-    1. Find the last record, and the snapshots that the records point back to.
-    2. Read what came after the newest snapshot: positions, starts without progress.
-
-    Raises:
-        StreamlearnError: the journal is not what was written.
-    """
-    last = journal_log.last()  # 1
-    if last is None:
-        return Plan()
-    pointer = last.record.last_snapshot
-    if isinstance(last.record, journal.Snapshot):
-        pointer = Pointer(at_seq=last.record.seq, journal_offset=last.offset)
-    found = Plan(Writer(last.record.incarnation + 1, last.record.seq + 1, pointer))
-    at = pointer
-    while at is not None and len(found.named) < keep and at.journal_offset >= journal_log.begins:
-        entry = next(journal_log.read(at.journal_offset), None)
-        if entry is None or not isinstance(entry.record, journal.Snapshot) or entry.record.seq != at.at_seq:
-            raise StreamlearnError(
-                f"record {at.at_seq}, which named a snapshot, is not at offset {at.journal_offset} any more",
-                where=str(journal_log.partition),
-                mend="the journal needs cleanup.policy=delete, retention.ms=-1 and no other writer; "
-                "`streamlearn doctor` looks at it; give the learner a new `name` to begin anew",
-            )
-        found.named.append(entry)
-        at = entry.record.last_snapshot
-    for entry in tail(journal_log, pointer):  # 2
-        _follow(found, entry.record)
-    _died(found)
-    first = found.named[0].record if found.named else None
-    begins = journal_log.begins
-    if found.last_start is None and isinstance(first, journal.Snapshot) and first.start.journal_offset >= begins:
-        start = next(journal_log.read(first.start.journal_offset)).record
-        found.last_start = start if isinstance(start, journal.Start) else None
-    return found
-
-
-def tail(journal_log: JournalLog, pointer: Pointer | None) -> Iterator[Entry]:
-    """Yield the records that count from a snapshot's on; from the journal's first record where there is none.
-
-    Raises:
-        StreamlearnError: the journal's beginning is gone, and no snapshot makes up for it.
-    """
-    if pointer is not None:
-        yield from valid(journal_log.read(pointer.journal_offset), str(journal_log.partition))
-        return
-    for number, entry in enumerate(valid(journal_log.read(journal_log.begins), str(journal_log.partition))):
-        if number == 0 and entry.record.seq > 0:
-            raise StreamlearnError(
-                f"the journal begins with record {entry.record.seq}: what it told before is gone, so what was learned "
-                "then cannot be rebuilt",
-                where=str(journal_log.partition),
-                mend="put back a snapshot from a copy, or give the learner a new `name` to begin anew",
-            )
-        yield entry
-
-
-def _died(found: Plan) -> None:
-    """Note what the last process tried last."""
-    if found.attempt is not None:
-        found.killers[found.attempt] += 1
-        found.attempt = None
-
-
-def _follow(found: Plan, record: journal.JournalRecord) -> None:
-    if isinstance(record, journal.Start):
-        found.last_start = record
-        found.deaths += 1
-        found.lived = 0
-        _died(found)
-        found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
-    elif isinstance(record, journal.Attempt):
-        found.attempt = record.place if record.batch is None else record.batch
-    elif isinstance(record, journal.Discard):
-        found.attempt, found.deaths = None, 0
-        found.killers.pop(record.batch, None)
-    else:
-        found.attempt = None
-        if isinstance(record, journal.Batch):
-            found.lived += 1
-            for each in list(found.killers):
-                if isinstance(each, int) or any(
-                    (r.topic, r.partition) == each[:2] and r.start <= each.offset < r.next for r in record.ranges
-                ):
-                    del found.killers[each]
-            found.batches += 1
-            found.positions |= {TopicPartition(each.topic, each.partition): each.next for each in record.ranges}
-        elif isinstance(record, journal.Snapshot):
-            found.batches, found.deaths = 0, 0
-            found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
-        if found.lived >= LIFE:
-            found.deaths = 0
 
 
 def place_of(open_journal: OpenJournal, record: journal.JournalRecord) -> Pointer:
@@ -219,6 +52,12 @@ def place_of(open_journal: OpenJournal, record: journal.JournalRecord) -> Pointe
     raise BrokerError(
         f"record {record.seq} was committed and does not show", where="the journal", mend="restart; look at the broker"
     )
+
+
+def _changed(service: Service, start: journal.Start) -> list[str]:
+    """Name the settings that are not those of a start."""
+    now = fingerprint.configuration(service.root)
+    return fingerprint.changed(start.configuration, now, same_version=start.version == VERSION)
 
 
 def _known(topic_ids: Mapping[str, str]) -> dict[str, str]:
@@ -264,7 +103,7 @@ class Recovery:
             StreamlearnError: something that is needed is gone, and `recovery.accept_loss` is off.
         """
         found = self.found
-        service.progress = found.progress
+        service.progress = Progress(0, found.batches)
         self._compare(service, found.last_start)
         pointer = self.load(service)  # 1
         service.publisher.writer = found.writer
@@ -285,14 +124,13 @@ class Recovery:
             service.publisher.commit(journal.Discard(**service.common(service.clock()), batch=found.suspect))
         failpoints.reach("started")
         if found.positions:
-            careful = found.deaths >= DEATHS or bool(found.killers)
-            if not self.reapply(service, pointer, until=start.seq, careful=careful):  # 3
+            if not self.reapply(service, pointer, until=start.seq, careful=found.short_lived):  # 3
                 return False
             service.positions = dict(service.source.positions())
-            if careful:
+            if found.short_lived:
                 service.publisher.commit(journal.Attempt(**service.common(service.clock())))
         service.begin()
-        if found.deaths >= DEATHS or found.killers:
+        if found.short_lived:
             service.alone, service.suspect = ALONE, found.suspect if isinstance(found.suspect, Place) else None
             log.error("%d starts did not live long: records are taken one by one, to find one that kills", found.deaths)
         return True
@@ -307,7 +145,6 @@ class Recovery:
         for entry in named:
             record = entry.record
             assert isinstance(record, journal.Snapshot)
-            loaded: Loaded
             try:
                 loaded = self.snapshots.load(record.name, record.manifest_sha256)
             except DamagedSnapshotError as error:
@@ -410,9 +247,7 @@ class Recovery:
         return first if isinstance(first, journal.Start) else None
 
     def _obey(self, service: Service, start: journal.Start) -> None:
-        differences = fingerprint.changed(
-            start.configuration, fingerprint.configuration(service.root), same_version=start.version == VERSION
-        )
+        differences = _changed(service, start)
         if differences and self.accept_loss:
             log.warning(
                 "%s changed: what was learned from journal record %d on is learned again under the new values",
@@ -445,9 +280,7 @@ class Recovery:
         """Say what is different from the last start, and refuse what would make the past another one."""
         if before is None:
             return
-        differences = fingerprint.changed(
-            before.configuration, fingerprint.configuration(service.root), same_version=before.version == VERSION
-        )
+        differences = _changed(service, before)
         if differences and self.found.batches and not self.accept_loss:
             raise ConfigError(
                 f"changed since {self.found.batches} batches were learned that no snapshot holds yet, and they must be "

@@ -20,7 +20,8 @@ from streamlearn.checkpoint import Snapshots
 from streamlearn.errors import ConfigError, StreamlearnError
 from streamlearn.events import Place, Prediction
 from streamlearn.journal_log import Entry
-from streamlearn.recovery import Recovery, plan
+from streamlearn.plan import plan
+from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings

@@ -17,7 +17,7 @@ from streamlearn import failpoints
 from streamlearn.assembly import assemble, connected, reach
 from streamlearn.errors import ConfigError, RunningError
 from streamlearn.logs import setup as setup_logs
-from streamlearn.service import Limits, Service, Turn
+from streamlearn.service import Limits, Progress, Service, Turn
 from streamlearn.settings import ignored
 from streamlearn.settings import load as load_settings
 from streamlearn.state import Dashboard
@@ -55,30 +55,31 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         connections = stack.enter_context(connected(settings, broker))
         service = assemble(settings, connections.source, connections.outlet, stop=stop)  # 3
         if connections.recovery is not None:
-            service.progress = connections.recovery.found.progress  # counters are not shown before they are complete
+            service.progress = Progress(
+                0, connections.recovery.found.batches
+            )  # counters are not shown before they are complete
         dashboard = Dashboard(service)
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))
             log.info("status page on %s, metrics on %s/metrics", address, address)
-        if not connections.restore(service):
-            return
-        log.info(
-            "reading %s (%d partitions); predictions go to %s",
-            root.kafka.topics.events,
-            len(connections.source.positions()),
-            root.kafka.topics.predictions,
-        )
-        report = Reporter(service)
+        if connections.restore(service):
+            log.info(
+                "reading %s (%d partitions); predictions go to %s",
+                root.kafka.topics.events,
+                len(connections.source.positions()),
+                root.kafka.topics.predictions,
+            )
+            report = Reporter(service)
 
-        def look(turn: Turn) -> None:
-            report(turn)
-            dashboard.observe(turn)
+            def look(turn: Turn) -> None:
+                report(turn)
+                dashboard.observe(turn)
 
-        with connections.fenced_or_not():
-            service.run(limits, look)  # 4
-        report.say()
-        if service.keeper is not None:  # 5
-            service.keeper.save(service, service.clock())
+            with connections.fenced_or_not():
+                service.run(limits, look)  # 4
+            report.say()
+            if service.keeper is not None:  # 5
+                service.keeper.save(service, service.clock())
         summary = service.summary()
     if json_output:
         sys.stdout.write(json.dumps(summary) + "\n")

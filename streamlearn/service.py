@@ -298,7 +298,7 @@ class Service:
             )
             self.publisher.commit(record, outgoing, at)
         self._move(taken, batch.records)
-        if any(record[:3] == self.suspect for record in batch.records):
+        if self.suspect is not None and any(record[:3] == self.suspect for record in batch.records):
             self.suspect = None
         if self.alone and not self._held:
             self.alone = max(self.alone - 1, self.suspect is not None)
@@ -326,9 +326,11 @@ class Service:
 
     def _move(self, taken: Sequence[Range], records: Sequence[Record]) -> None:
         self.positions.update(_ends(taken))
-        if len(self.needed) < len(self.positions):
-            for record in records:
-                self.needed.setdefault(TopicPartition(record.topic, record.partition), record.timestamp)
+        at = 0
+        for each in taken:
+            if at < len(records):  # of what was lost, fewer came
+                self.needed.setdefault(TopicPartition(each.topic, each.partition), records[at].timestamp)
+            at += each.count
 
     def begin(self) -> None:
         """Go live: what is done from now on is this run's, and nothing of the past is left to be applied again."""

@@ -20,7 +20,7 @@ LAYERS = [
     ),
     (
         "transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog "
-        "publisher pretrained"
+        "publisher pretrained plan"
     ),
     "config settings logs fingerprint",
     "service exporter state web keeper recovery",

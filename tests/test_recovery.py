@@ -25,8 +25,9 @@ from streamlearn.checkpoint import Snapshots
 from streamlearn.errors import ConfigError, FencedError, StreamlearnError, TransactionAbortedError
 from streamlearn.journal_log import JournalLog
 from streamlearn.keeper import SnapshotKeeper
+from streamlearn.plan import DEATHS, plan
 from streamlearn.publisher import ATTEMPTS
-from streamlearn.recovery import DEATHS, Recovery, plan
+from streamlearn.recovery import Recovery
 from streamlearn.settings import check
 from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
@@ -125,6 +126,17 @@ class Past:
     def drain(self):
         while self.service._held or not self.service.source.at_end():
             self.service.turn()
+
+    def save(self):
+        return self.service.keeper.save(self.service, self.now)
+
+    def lives(self, parts, count):
+        """Start, and take so many parts of the stream, with a snapshot after each."""
+        self.start()
+        for _ in range(parts):
+            self.produce(count)
+            self.drain()
+            self.save()
 
     def predictions(self):
         return [orjson.loads(record.value) for record in self.log.records("test.predictions")]
@@ -245,9 +257,9 @@ def test_a_stop_in_order_leaves_nothing_to_apply_again(past):
     past.produce(20)
     past.start()
     past.drain()
-    assert past.service.keeper.save(past.service, past.now)
+    assert past.save()
     before = image(past.service)
-    assert past.service.keeper.save(past.service, past.now)  # nothing happened since: no second one
+    assert past.save()  # nothing happened since: no second one
     assert len(past.records(journal.Snapshot)) == 1
     past.start()
     assert image(past.service) == before
@@ -260,14 +272,14 @@ def test_snapshots_are_bounded_and_counted(past):
     for _ in range(5):
         past.produce(4)
         past.drain()
-        assert past.service.keeper.save(past.service, past.now)
+        assert past.save()
     assert past.service.keeper.outcomes == {"written": 5}
     named = [record.name for record in past.records(journal.Snapshot)]
     assert Snapshots(str(past.folder)).names() == named[-2:]
     past.start()
     past.produce(4)
     past.drain()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     named = [record.name for record in past.records(journal.Snapshot)]
     assert Snapshots(str(past.folder)).names() == named[-2:]
 
@@ -277,12 +289,12 @@ def test_what_is_not_named_is_no_snapshot(past):
     past.start()
     past.service.turn()
     with dying("snapshot-written"):
-        past.service.keeper.save(past.service, past.now)
+        past.save()
     assert len(Snapshots(str(past.folder)).names()) == 1
     past.start()
     past.drain()
     assert past.recovery.found.named == []
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     assert Snapshots(str(past.folder)).names() == [record.name for record in past.records(journal.Snapshot)]
 
 
@@ -301,11 +313,7 @@ def damage(folder, name, how):
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
 @pytest.mark.parametrize("broken", [1, 2])
 def test_a_damaged_snapshot_is_passed_over(past, caplog, how, broken):
-    past.start()
-    for _ in range(3):
-        past.produce(12)
-        past.drain()
-        past.service.keeper.save(past.service, past.now)
+    past.lives(3, 12)
     past.produce(12)
     past.drain()
     before = image(past.service)
@@ -318,11 +326,7 @@ def test_a_damaged_snapshot_is_passed_over(past, caplog, how, broken):
 
 
 def test_without_any_snapshot_the_journal_is_enough(past):
-    past.start()
-    for _ in range(3):
-        past.produce(12)
-        past.drain()
-        past.service.keeper.save(past.service, past.now)
+    past.lives(3, 12)
     before = image(past.service)
     shutil.rmtree(past.folder)
     past.start()
@@ -333,7 +337,7 @@ def test_inputs_that_are_gone_are_refused_until_the_loss_is_accepted(past, caplo
     past.produce(40)
     past.start()
     past.service.turn()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     past.drain()
     positions = past.service.source.positions()
     tp = TopicPartition("events", 0)
@@ -353,7 +357,7 @@ def test_records_that_were_never_read_and_are_gone_are_refused(past):
     past.produce(10)
     past.start()
     past.drain()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     past.produce(40)
     tp = TopicPartition("events", 1)
     past.log.truncate(tp, past.log.bounds(tp)[1] - 1)
@@ -367,7 +371,7 @@ def test_a_topic_that_was_made_anew_is_refused_until_the_loss_is_accepted(past):
     past.produce(40)
     past.start()
     past.service.turn()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     past.service.turn()
     step = past.service.learner.step
     past.log.delete("events")
@@ -384,11 +388,7 @@ def test_a_topic_that_was_made_anew_is_refused_until_the_loss_is_accepted(past):
 
 
 def test_a_journal_that_lost_its_beginning_needs_its_snapshots(past):
-    past.start()
-    for _ in range(2):
-        past.produce(8)
-        past.drain()
-        past.service.keeper.save(past.service, past.now)
+    past.lives(2, 8)
     past.log.truncate(TopicPartition("test.journal", 0), 3)
     past.start()
     shutil.rmtree(past.folder)
@@ -403,7 +403,7 @@ def test_a_change_in_the_middle_of_what_is_to_be_learned_again_is_refused(past):
     with pytest.raises(ConfigError, match=r"(?s)learner.batch_size: changed since 1 batches.*--max-events 0"):
         past.start(learner={"batch_size": 2, "replay_size": 4})
     past.start(serving={"max_batch": 3})  # this one changes nothing that is learned
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     past.start(learner={"batch_size": 2, "replay_size": 4})
     past.drain()
     assert set(Counter(p["id"] for p in past.predictions()).values()) == {1}
@@ -428,7 +428,7 @@ def test_without_transactions_what_an_earlier_learner_still_writes_is_void(tiny,
     past.start()
     zombie.turn()
     past.drain()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     before = image(past.service)
     shutil.rmtree(past.folder)
     past.start()
@@ -591,7 +591,7 @@ def test_a_log_that_lost_its_end_is_no_reason_to_begin_anew(past):
     past.produce(40)
     past.start()
     past.drain()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     part = past.log._topics["events"][0]
     del part.entries[-1]
     with pytest.raises(StreamlearnError, match="past the log's end"):
@@ -606,7 +606,7 @@ def test_a_topic_made_anew_comes_again_as_it_was_read(past):
     past.produce(40)
     past.start()
     past.drain()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     past.log.delete("events")
     past.log.create("events", 2)
     past.topic_ids = {"events": "second"}
@@ -625,7 +625,7 @@ def test_another_optimizer_begins_without_moments(past, caplog):
     past.produce(20)
     past.start(learner={"optimizer": "sgd", "batch_size": 4})
     past.drain()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     past.start(learner={"optimizer": "adamw", "batch_size": 4})
     assert "adamw begins anew, after sgd" in caplog.text
     past.produce(20)
@@ -647,7 +647,7 @@ def test_a_change_that_does_not_fit_the_state_is_refused_before_anything_is_writ
     past.produce(30)
     past.start()
     past.drain()
-    past.service.keeper.save(past.service, past.now)
+    past.save()
     if "model" in changes:
         changes["model"]["name"] = str(past.model)
     with pytest.raises(ConfigError, match=where):
@@ -740,7 +740,7 @@ def machine(tiny, tmp_path_factory):  # noqa: C901 - the rules of a machine stan
 
         @rule()
         def save(self):
-            self.past.service.keeper.save(self.past.service, self.past.now)
+            self.past.save()
 
         @rule()
         def die_between_two_turns(self):
@@ -752,7 +752,7 @@ def machine(tiny, tmp_path_factory):  # noqa: C901 - the rules of a machine stan
             with dying(name, times):
                 for _ in range(2):
                     self.past.service.turn()
-                    self.past.service.keeper.save(self.past.service, self.past.now)
+                    self.past.save()
                 self.past.start()
             self.past.start()
 

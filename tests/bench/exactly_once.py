@@ -16,14 +16,11 @@ from secrets import token_hex
 
 import confluent_kafka as ck
 
-from streamlearn.assembly import assemble, client_settings, connected
-from streamlearn.service import Limits
-from streamlearn.settings import check
 from streamlearn.transport.base import Message
 from streamlearn.transport.kafka import KafkaSettings
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_outlet import KafkaOutlet
-from tests.bench.pass_through import LABELS, Constant
+from tests.bench.pass_through import ours
 from tests.kafka.broker import Broker
 
 SIZES = (64, 256, 1024)
@@ -52,32 +49,6 @@ def commits(address: str, size: int, backoff: int) -> list[float]:
         producer.commit_transaction(30)
         seconds.append(time.perf_counter() - start)
     return seconds
-
-
-def ours(address: str, model: str, topic: str, n: int, *, size: int, delivery: str) -> tuple[float, float]:
-    """Return the seconds for n events, and the seconds of the commits among them."""
-    name = f"bench-{token_hex(4)}"
-    settings = check(
-        {
-            "name": name,
-            "kafka": {"bootstrap_servers": address, "topics": {"events": topic}, "delivery": delivery},
-            "model": {"name": model, "device": "cpu"},
-            "task": {"name": "sequence-classification", "labels": LABELS},
-            "serving": {"max_batch": size},
-            "snapshots": {"path": f".dev/bench/{name}"},
-        }
-    )
-    topics = settings.root.kafka.topics
-    admin = Admin(client_settings(settings, address))
-    admin.ensure([topics.predictions, topics.dead_letters, topics.journal], 1)
-    with connected(settings, address) as connections:
-        service = assemble(settings, connections.source, connections.outlet)
-        service.predictor = Constant()
-        start = time.perf_counter()
-        service.run(Limits(max_events=n))
-        seconds = time.perf_counter() - start
-    assert service.totals.predictions.total() == n
-    return seconds, service.stages.seconds()["commit"]
 
 
 def main() -> None:

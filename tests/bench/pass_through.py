@@ -50,15 +50,19 @@ class Event(BaseModel):
     time: datetime | None = None
 
 
-def ours(address: str, model: str, topic: str, n: int) -> float:
+def ours(
+    address: str, model: str, topic: str, n: int, *, size: int = 1000, delivery: str = "exactly-once"
+) -> tuple[float, float]:
+    """Return the seconds for n events, and the seconds of the commits among them."""
     name = f"bench-{token_hex(4)}"
     settings = check(
         {
             "name": name,
-            "kafka": {"bootstrap_servers": address, "topics": {"events": topic}},
+            "kafka": {"bootstrap_servers": address, "topics": {"events": topic}, "delivery": delivery},
             "model": {"name": model, "device": "cpu"},
             "task": {"name": "sequence-classification", "labels": LABELS},
-            "serving": {"max_batch": 1000},
+            "serving": {"max_batch": size},
+            "snapshots": {"path": f".dev/bench/{name}"},
         }
     )
     topics = settings.root.kafka.topics
@@ -70,7 +74,7 @@ def ours(address: str, model: str, topic: str, n: int) -> float:
         service.run(Limits(max_events=n))
         seconds = time.perf_counter() - start
     assert service.totals.predictions.total() == n
-    return seconds
+    return seconds, service.stages.seconds()["commit"]
 
 
 def plain(address: str, topic: str, n: int) -> float:
@@ -144,7 +148,7 @@ def main() -> None:
         ratios = []
         for _ in range(arguments.rounds):
             theirs = plain(address, topic, arguments.events)
-            own = ours(address, arguments.model, topic, arguments.events)
+            own, _ = ours(address, arguments.model, topic, arguments.events)
             ratios.append(theirs / own)
             print(
                 f"plain {theirs / arguments.events * 1e6:6.1f} us an event, "
