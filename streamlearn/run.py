@@ -55,9 +55,8 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         connections = stack.enter_context(connected(settings, broker))
         service = assemble(settings, connections.source, connections.outlet, stop=stop)  # 3
         if connections.recovery is not None:
-            service.progress = Progress(
-                0, connections.recovery.found.batches
-            )  # counters are not shown before they are complete
+            # Counters are not shown before they are complete.
+            service.progress = Progress(0, connections.recovery.found.batches)
         dashboard = Dashboard(service)
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))
