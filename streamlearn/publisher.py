@@ -15,7 +15,7 @@ from streamlearn.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # at one batch, before the process leaves and starts afresh
-HANGS = 240.0  # seconds; each of the steps of a commit gives up by itself after 60
+HANGS = 240.0  # seconds; each of the steps of a commit gives up by itself after 60, or hangs and is found sooner
 WATCHDOG = Watchdog(HANGS)  # one thread for the process
 KEY = b"journal"  # all records in one partition, also where a broker made more of them
 

@@ -12,9 +12,12 @@ from streamlearn.errors import BrokerError, StreamlearnError, TransactionAborted
 from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, translate
+from streamlearn.watchdog import Watchdog
 
 _CHUNK = 1000  # messages handed to librdkafka in one call
 _OVERHEAD = 512  # bytes that a batch and its one record take beside key, value and headers; generous
+_SLICE = 1.0  # seconds after which a call on a transaction comes back, done or not
+_WATCHDOG = Watchdog(20 * _SLICE)  # and after which it never will
 _MESSAGE_BYTES = 1_000_000  # librdkafka's default of message.max.bytes
 _ENDED = {KafkaError._STATE, KafkaError._FATAL}  # noqa: SLF001 - the transaction is over, the reason comes elsewhere
 _PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
@@ -250,11 +253,15 @@ class KafkaOutlet:
         self._raise_failed()
 
     def _insist(self, call: Any, doing: str) -> None:  # noqa: ANN401 - a bound method of confluent-kafka
-        """Call until it is done: in slices, as a call that timed out goes on where it is called again."""
+        """Call until it is done: in slices, as a call that timed out goes on where it is called again.
+
+        A slice that never comes back, which happens when a broker dies at the wrong moment, ends the process.
+        """
         deadline = time.monotonic() + self._commit_timeout
         while True:
             try:
-                call(1.0)
+                with _WATCHDOG(doing):
+                    call(_SLICE)
             except KafkaException as error:
                 with suppress(KafkaException):  # serves the callbacks; a fatal error is raised here once more
                     self._producer.poll(0)
