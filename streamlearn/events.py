@@ -110,6 +110,7 @@ _times: TypeAdapter[datetime] = TypeAdapter(datetime)
 _place_of = itemgetter(0, 1, 2)
 _place = partial(tuple.__new__, Place)  # skips NamedTuple's own constructor, which goes through Python
 _event = partial(tuple.__new__, Event)
+_message = partial(tuple.__new__, Message)
 
 
 class EventDecoder:
@@ -294,22 +295,25 @@ def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Me
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     dumps = orjson.dumps
     return [
-        Message(
-            dumps(
-                {
-                    "id": event_id,
-                    "label": label,
-                    "score": score,
-                    "top": [{"label": name, "score": value} for name, value in top],
-                    "abstained": abstained,
-                    "reason": reason,
-                    "model_step": model_step,
-                    "champion_step": champion_step,
-                    "source": {"topic": source[0], "partition": source[1], "offset": source[2]},
-                    "predicted_at": at,
-                }
-            ),
-            event_id.encode(),
+        _message(
+            (
+                dumps(
+                    {
+                        "id": event_id,
+                        "label": label,
+                        "score": score,
+                        "top": [{"label": name, "score": value} for name, value in top],
+                        "abstained": abstained,
+                        "reason": reason,
+                        "model_step": model_step,
+                        "champion_step": champion_step,
+                        "source": {"topic": source[0], "partition": source[1], "offset": source[2]},
+                        "predicted_at": at,
+                    }
+                ),
+                event_id.encode(),
+                (),
+            )
         )
         for event_id, label, score, top, abstained, reason, model_step, champion_step, source in predictions
     ]

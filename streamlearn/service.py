@@ -10,7 +10,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -41,6 +42,7 @@ _prediction = partial(tuple.__new__, Prediction)  # skips NamedTuple's own const
 POLL_SECONDS = 0.2  # how long a stop signal may go unnoticed while nothing comes
 ENOUGH_TOKENS = 200  # below, a share says little
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+GARBAGE = 20_000  # objects made, and not yet gone, at which the collector looks: a batch's go without it
 CRASHES_IN_A_ROW = 10  # so many events that the model cannot take, and none that it can: the model is broken, not they
 
 
@@ -70,6 +72,8 @@ class Prepared(NamedTuple):
     @property
     def taken(self) -> str:
         """What becomes of each record, as the journal has it: see `journal.Batch`."""
+        if len(self.events) == len(self.records):
+            return self.seen.letters
         letters = dict.fromkeys((record[:3] for record in self.records), "d")
         letters.update(zip((event.source for event in self.events), self.seen.letters, strict=True))
         return "".join(letters.values())
@@ -166,16 +170,14 @@ class Service:
 
     def run(self, limits: Limits, on_turn: Callable[[Turn], None] = lambda _: None) -> None:
         """Turn until `stop` is set or a limit is reached. A turn is never cut short, so stopping loses nothing."""
-        gc.collect()
-        gc.freeze()  # a million objects of torch and transformers stay for good: the collector need not visit them
         self.ready = True
         try:
-            self._run(limits, on_turn)
-            if not self.stop.is_set():  # the end of the stream, not of the process: nothing will fill the last batch
-                on_turn(Turn(updates=self.flush()))
+            with _spared():
+                self._run(limits, on_turn)
+                if not self.stop.is_set():  # the stream's end, not the process's: nothing will fill the last batch
+                    on_turn(Turn(updates=self.flush()))
         finally:
             self.ready = False
-            gc.unfreeze()
 
     def _run(self, limits: Limits, on_turn: Callable[[Turn], None]) -> None:
         idle_since = time.monotonic()
@@ -557,6 +559,19 @@ class Service:
         if events:
             times = np.array([event.time for event in events])
             totals.age.observe_all(np.maximum(self.clock() - times[times > 0], 0.0))  # a log may know no time
+
+
+@contextmanager
+def _spared() -> Iterator[None]:
+    """Keep the garbage collector away from what stays for good, and from what goes without it."""
+    usual = gc.get_threshold()
+    gc.freeze()  # half a million objects of torch and transformers
+    gc.set_threshold(GARBAGE, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 def _ends(taken: Sequence[Range]) -> dict[TopicPartition, int]:

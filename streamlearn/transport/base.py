@@ -8,10 +8,14 @@ import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Literal, NamedTuple, Protocol
 
 from streamlearn.errors import StreamlearnError
+
+_partition_of = itemgetter(0, 1)
+_pack = struct.Struct(">qii").pack
 
 Headers = Sequence[tuple[str, bytes | None]]
 Start = Literal["earliest", "latest"] | datetime
@@ -171,34 +175,32 @@ def canonical(records: Iterable[Record], topics: Sequence[str]) -> list[Record]:
     transport returns the records of one partition in order, so only the partitions are sorted.
     """
     rank = {topic: i for i, topic in enumerate(topics)}
-    runs: dict[tuple[int, str, int], list[Record]] = {}
-    for record in records:
-        runs.setdefault((rank[record.topic], record.topic, record.partition), []).append(record)
-    return list(chain.from_iterable(runs[key] for key in sorted(runs)))
+    parts = by_partition(records)
+    return list(chain.from_iterable(parts[tp] for tp in sorted(parts, key=lambda tp: (rank[tp.topic], tp))))
 
 
 def ranges(records: Sequence[Record]) -> list[Range]:
     """Describe a batch in canonical order: one range per partition, with count and digest."""
-    result: list[Range] = []
-    runs: dict[TopicPartition, list[Record]] = {}
-    for record in records:
-        runs.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
-    for (topic, partition), run in runs.items():
-        digest = hashlib.sha256()
-        for record in run:
-            key, value = record.key, record.value
-            digest.update(
-                struct.pack(
-                    ">qii",
-                    record.offset,
-                    -1 if key is None else len(key),
-                    -1 if value is None else len(value),
-                )
-            )
-            digest.update(key or b"")
-            digest.update(value or b"")
-        result.append(Range(topic, partition, run[0].offset, run[-1].offset + 1, len(run), digest.hexdigest()))
-    return result
+    return [
+        Range(*tp, part[0].offset, part[-1].offset + 1, len(part), _digest(part))
+        for tp, part in by_partition(records).items()
+    ]
+
+
+def by_partition(records: Iterable[Record]) -> dict[TopicPartition, list[Record]]:
+    """Part the records by partition, without changing their order."""
+    parts: dict[TopicPartition, list[Record]] = {}
+    for place, run in groupby(records, _partition_of):  # a log gives many of one partition in a row
+        parts.setdefault(TopicPartition(*place), []).extend(run)
+    return parts
+
+
+def _digest(records: Sequence[Record]) -> str:
+    pieces: list[bytes] = []
+    for _, _, offset, key, value, _, _ in records:
+        sizes = -1 if key is None else len(key), -1 if value is None else len(value)
+        pieces += _pack(offset, *sizes), key or b"", value or b""
+    return hashlib.sha256(b"".join(pieces)).hexdigest()  # one call: each costs more than the bytes of a record
 
 
 def lost(tp: TopicPartition, offset: int, low: int, high: int) -> StreamlearnError:

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.errors import BrokerError, StreamlearnError
 from streamlearn.transport import kafka_offsets as offsets
-from streamlearn.transport.base import Record, Start, TopicPartition, deleted, lost
+from streamlearn.transport.base import Record, Start, TopicPartition, by_partition, deleted, lost
 from streamlearn.transport.kafka_client import (
     GONE,
     KafkaSettings,
@@ -267,13 +267,11 @@ class KafkaSource:
             for m in messages
         ]
         positions = self._positions
-        first = {(r[0], r[1]): r for r in reversed(records)}
-        last = {(r[0], r[1]): r for r in records}
-        for r in first.values():
-            tp = TopicPartition(r[0], r[1])
-            if r[2] < positions[tp]:
-                raise lost(tp, positions[tp], 0, r[2])
-        positions.update({TopicPartition(r[0], r[1]): r[2] + 1 for r in last.values()})
+        parts = by_partition(records)
+        for tp, part in parts.items():
+            if part[0].offset < positions[tp]:
+                raise lost(tp, positions[tp], 0, part[0].offset)
+        positions.update({tp: part[-1].offset + 1 for tp, part in parts.items()})
         return records
 
     def _heed(self, message: ck.Message, error: KafkaError) -> None:
