@@ -89,6 +89,7 @@ class KafkaSource:
         self._absent: set[str] = set()
         self._asked = time.monotonic()
         self._failure: StreamlearnError | None = None
+        self._refused: StreamlearnError | None = None  # what the last answer to a commit was, if not a good one
         # Stalls are timed by a clock that runs only while polls find nothing more: records that wait in the local
         # queue behind others, or for the end of a long training step, are not stalled.
         self._polled, self._idle, self._short = time.monotonic(), 0.0, False
@@ -100,7 +101,9 @@ class KafkaSource:
             ("topic.metadata.refresh.interval.ms", "topic.metadata.propagation.max.ms"), int(look_seconds * 1000)
         )
         config = {**_DEFAULTS, **look, **common(settings, self._watch), **_REQUIRED, "group.id": settings.group}
-        self._consumer = create(ck.Consumer, {**config, "stats_cb": self._statistics}, settings)
+        self._consumer = create(
+            ck.Consumer, {**config, "stats_cb": self._statistics, "on_commit": self._stored}, settings
+        )
         try:
             self._begin(positions or {}, optional, committed=committed, accept_loss=accept_loss)
         except BaseException:
@@ -148,12 +151,13 @@ class KafkaSource:
         return offsets.committed(self._consumer, self._settings, self._positions)
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Store the group's offsets: for lag tools, and for a start without a journal.
+        """Store the group's offsets, for lag tools and for a start without a journal; the answer is not waited for.
 
         Raises:
-            BrokerError: the broker did not store them.
-            ConfigError: the group is not ours to commit for.
+            ConfigError: the group is not ours to commit for, as an earlier call has found out.
         """
+        if self._refused is not None and not isinstance(self._refused, BrokerError):  # which the next one makes good
+            raise self._refused
         if positions:
             offsets.commit(self._consumer, self._settings, positions)
 
@@ -180,7 +184,7 @@ class KafkaSource:
         return all(self._positions[tp] >= end for tp, end in ends.items())
 
     def close(self) -> None:
-        """Leave the cluster; nothing is committed."""
+        """Leave the cluster, once it has answered to all that was committed."""
         self._consumer.close()
 
     # Where to begin
@@ -338,6 +342,12 @@ class KafkaSource:
             self._stalled.add(tp)
             self._again.add(tp)
             self._moved[tp] = offset, self._idle
+
+    def _stored(self, error: KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
+        """Take the answer to a commit; of answers against it the first one is told."""
+        before, self._refused = self._refused, offsets.refusal(error, partitions, self._settings)
+        if self._refused is not None and before is None:
+            logger.warning("the group's offsets were not stored: %s", self._refused)
 
     def _look_around(self) -> None:
         """Act on what the callbacks of the last calls have told."""

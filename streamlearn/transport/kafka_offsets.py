@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
+from streamlearn.errors import BrokerError, StreamlearnError
 from streamlearn.transport.base import TopicPartition
 from streamlearn.transport.kafka_client import KafkaSettings, translate
 
@@ -72,10 +73,28 @@ def committed(
 
 
 def commit(consumer: ck.Consumer, settings: KafkaSettings, positions: Mapping[TopicPartition, int]) -> None:
-    """Store the group's offsets."""
+    """Ask for the group's offsets to be stored; the answer comes to the consumer's `on_commit`."""
     offsets = [ck.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in positions.items()]
-    where = f"committing offsets of the group '{settings.group}'"
-    _insist(lambda _: consumer.commit(offsets=offsets, asynchronous=False), where, settings, settings.connect_timeout)
+    try:
+        consumer.commit(offsets=offsets, asynchronous=True)
+    except KafkaException as error:
+        raise translate(error.args[0], _committing(settings), settings) from None
+
+
+def refusal(
+    error: KafkaError | None, partitions: Collection[ck.TopicPartition], settings: KafkaSettings
+) -> StreamlearnError | None:
+    """Return what an answer to `commit` has against it: a `BrokerError` passes by itself, any other does not."""
+    found = error or next((item.error for item in partitions if item.error is not None), None)
+    if found is None:
+        return None
+    if found.code() in _SETTLING:
+        return BrokerError(settings.hide(found.str()), where=_committing(settings))
+    return translate(found, _committing(settings), settings)
+
+
+def _committing(settings: KafkaSettings) -> str:
+    return f"committing offsets of the group '{settings.group}'"
 
 
 def _insist(

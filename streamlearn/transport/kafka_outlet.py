@@ -38,7 +38,7 @@ class Group(Protocol):
     """Whose offsets a commit stores: `KafkaSource` is one."""
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Store the offsets now."""
+        """Store the offsets; the answer need not be waited for."""
         ...
 
     def group_metadata(self) -> Any:  # noqa: ANN401 - an opaque object of confluent-kafka

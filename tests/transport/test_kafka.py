@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient
 
 from streamlearn.errors import BrokerError, ConfigError, FencedError, StreamlearnError
@@ -21,6 +21,7 @@ from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings, KafkaSource, read
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import OWNED, Watch, translate
+from tests.kafka.helpers import until
 from tests.transport.worlds import at, numbered, read_all, read_some, values
 
 NOBODY = "127.0.0.1:9"  # the port of a service that no machine runs any more
@@ -185,6 +186,40 @@ def test_reading_a_topic_needs_no_group(settings, outlet, new_topic):
     assert list(latest) == []
     later = datetime.now(UTC).replace(year=2100)
     assert list(read(KafkaSettings(settings.bootstrap_servers, start=later), topic, until_end=True)) == []
+
+
+def test_offsets_are_stored_once_the_source_is_closed(settings, outlet, new_topic):
+    topic = new_topic("events")
+    put(outlet, topic, numbered(20))
+    source = KafkaSource(settings, [topic])
+    for offset in range(20):
+        source.commit(at(topic, {0: offset}))
+    source.close()
+    again = KafkaSource(settings, [topic])
+    assert again.positions() == at(topic, {0: 19})
+    again.close()
+
+
+def test_a_group_of_others_is_told_once_and_refused(settings, source_of, new_topic, caplog):
+    topic = new_topic("events")
+    source = source_of(topic)
+    other = Consumer({"bootstrap.servers": settings.bootstrap_servers, "group.id": settings.group})
+    other.subscribe([topic])
+    until(lambda: other.poll(0.1) or other.assignment(), 30)
+    for _ in range(3):
+        source.commit(at(topic, {0: 0}))
+    with pytest.raises(ConfigError, match="in use by consumers that subscribe"):
+        until(lambda: source.poll(1, 0.1) or source.commit(at(topic, {0: 0})), 30)
+    other.close()
+    assert len([record for record in caplog.records if "offsets were not stored" in record.getMessage()]) == 1
+
+
+def test_what_a_commit_met_in_passing_is_made_good_by_the_next(settings, source_of, new_topic):
+    topic = new_topic("events")
+    source = source_of(topic)
+    source._stored(KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE), [])
+    source.commit(at(topic, {0: 0}))
+    assert source.committed() == at(topic, {0: 0})
 
 
 def test_statistics_of_other_topics_and_partitions_do_no_harm(source_of, new_topic):
@@ -404,8 +439,6 @@ def test_reading_goes_on_when_the_broker_is_back(own_broker, caplog, outage):
     start = time.monotonic()
     with pytest.raises(BrokerError):
         put(outlet, "events", numbered(1))
-    with pytest.raises(BrokerError):
-        source.commit(source.positions())
     assert time.monotonic() - start < 20, "an outage is told, not waited out"
     told = [r.getMessage() for r in caplog.records if "reading: a broker" in r.getMessage()]
     assert len(told) == 1
@@ -418,7 +451,7 @@ def test_reading_goes_on_when_the_broker_is_back(own_broker, caplog, outage):
     assert {int(r.value) for r in records} - {0} == set(range(10, 20))
     assert time.monotonic() - start < 15
     assert source.stalled() == set()
-    assert any("reading: the brokers of" in r.getMessage() for r in caplog.records)
+    until(lambda: source.poll(1, 0.1) or "reading: the brokers of" in caplog.text, 10)
     for each in (source, outlet, writer):
         each.close()
 
