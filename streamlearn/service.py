@@ -42,7 +42,7 @@ _prediction = partial(tuple.__new__, Prediction)  # skips NamedTuple's own const
 POLL_SECONDS = 0.2  # how long a stop signal may go unnoticed while nothing comes
 ENOUGH_TOKENS = 200  # below, a share says little
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-GARBAGE = 20_000  # objects made, and not yet gone, at which the collector looks: a batch's go without it
+GARBAGE = 50_000  # objects made, and not yet gone, at which the collector looks: a batch's go without it
 CRASHES_IN_A_ROW = 10  # so many events that the model cannot take, and none that it can: the model is broken, not they
 
 

@@ -1,6 +1,7 @@
 """The loop, over the in-process log: every event has one outcome, is predicted before it is learned, and nothing that a
 record or a model does ends the loop."""
 
+import gc
 import json
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from streamlearn.assembly import assemble
 from streamlearn.errors import StreamlearnError
 from streamlearn.predictor import Answer
 from streamlearn.run import Reporter
-from streamlearn.service import CRASHES_IN_A_ROW, Limits
+from streamlearn.service import CRASHES_IN_A_ROW, GARBAGE, Limits
 from streamlearn.settings import check
 from streamlearn.transport.base import Message
 from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
@@ -135,6 +136,15 @@ def test_stopping_learns_no_partial_batch_and_loses_none(tiny):
     world.drain()
     assert len(world.service.learner.waiting) == 2
     assert len(world.predictions()) == 6
+
+
+def test_the_garbage_collector_is_spared_for_the_run_alone(tiny):
+    world = World(tiny)
+    world.produce({"text": "hello"})
+    before, seen = gc.get_threshold(), []
+    world.service.run(Limits(until_idle=0), lambda _: seen.append((gc.get_threshold()[0], gc.get_freeze_count() > 0)))
+    assert set(seen) == {(GARBAGE, True)}
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 def test_goes_on_where_the_group_stopped(tiny):

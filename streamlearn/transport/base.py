@@ -128,8 +128,8 @@ class Sink(Protocol):
 class Transaction(Protocol):
     """What was sent and the positions of the source become visible together, or not at all.
 
-    An at-least-once implementation keeps the same order (flush, then commit the positions): a crash between the two
-    repeats what was sent, and loses nothing.
+    An at-least-once implementation keeps the same order (flush, then commit the positions, without waiting for that): a
+    crash between the two repeats what was sent, and loses nothing.
     """
 
     def begin(self) -> None:

@@ -117,7 +117,7 @@ class KafkaOutlet:
         self._serve(0)
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Make everything sent since `begin` durable, with the group's positions.
+        """Make everything sent since `begin` durable, with the group's positions; without transactions these follow.
 
         Raises:
             FencedError: another producer with the same transactional id took over.
