@@ -107,7 +107,7 @@ class SnapshotKeeper:
             **service.common(now),
             name=name,
             manifest_sha256=digest,
-            weights_sha256=service.learner.model.sha256(),
+            weights_sha256=service.learner.sha256(),
             model_step=service.learner.step,
             positions=tuple(Place(*tp, offset) for tp, offset in sorted(service.positions.items())),
             start=writer.start,

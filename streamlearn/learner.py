@@ -16,7 +16,7 @@ from streamlearn import rng
 from streamlearn.batch import Batch, Sample, pad
 from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model
+from streamlearn.model import Model, digest
 from streamlearn.registry import Config
 from streamlearn.stages import Stages
 from streamlearn.strategies import Strategy
@@ -88,6 +88,7 @@ class Learner:
         self._replayed = 0
         model.head.grow(len(task.labels))
         freeze(model, config)
+        strategy.bind(model, seed)
         self.optimizer = _optimizer(config, model)
 
     @property
@@ -126,8 +127,8 @@ class Learner:
 
         1. Labels never seen get a number and the head a row for each.
         2. The strategy makes the loss, rehearsing from the memory; one optimizer step, unless loss or gradient is not
-           finite.
-        3. The batch is offered to the memory, if any of its steps was taken.
+           finite. A strategy with a closed form has no loss: taking the batch in is its step.
+        3. If any of its steps was taken, what has a closed form takes the batch in, and it is offered to the memory.
         """
         labels = np.array([self.task.labels.add(sample.label) for sample in samples])  # 1
         self.model.head.grow(len(self.task.labels), self.optimizer)
@@ -139,10 +140,17 @@ class Learner:
             tried += 1
             self._replayed = 0
             loss = self._descend(batch)
+            if loss is None:  # nothing to descend: taking the batch in is the step
+                self.step, self.model.trained = self.step + 1, True
+                losses.append(0.0)
+                break
             if math.isfinite(loss):
                 losses.append(loss)
                 replayed += self._replayed
-        if losses and self.strategy.rehearses:  # 3
+        if losses:  # 3
+            with self.stages("learn"), torch.no_grad():
+                self.strategy.absorb(self, batch, self.memory)
+        if losses and self.strategy.rehearses:
             with self.stages("remember"):
                 self.memory.insert(batch, rng.stream(self.seed, "memory", self.step))
         taken = len(losses)
@@ -165,6 +173,15 @@ class Learner:
         self._replayed += len(replay)
         return replay
 
+    def sha256(self) -> str:
+        """Return the digest of all that answers: the weights, and the statistics of what has a closed form."""
+        statistics = {
+            f"strategy.{name}": value
+            for name, value in self.strategy.state_dict().items()
+            if isinstance(value, torch.Tensor)
+        }
+        return digest({**dict(self.model.named_parameters()), **statistics}, self.model.head.size)
+
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Return all that learning depends on, in parts: weights that are trained, weights that stand still, the
         optimizer's moments, the memory, and the rest. Tensors are the live ones: write them before the next step."""
@@ -176,6 +193,7 @@ class Learner:
             "frozen": {name: tensor.detach() for name, tensor in weights.items() if id(tensor) not in trained},
             "optimizer": {str(number): dict(state) for number, state in enumerate(moments)},
             "memory": self.memory.state_dict(),
+            "strategy": self.strategy.state_dict(),
             "learner": {
                 "step": self.step,
                 "optimizer": self.config.optimizer,
@@ -234,13 +252,17 @@ class Learner:
                     name: value.clone().to(parameter.device) for name, value in moments.items()
                 }
         self.memory.load_state_dict(dict(state["memory"]))
+        self.strategy.load_state_dict(state.get("strategy", {}))
         self.step, self.model.trained = int(own["step"]), bool(own["trained"])
         self.waiting = [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own["waiting"]]
 
-    def _descend(self, batch: Batch) -> float:
+    def _descend(self, batch: Batch) -> float | None:
         """Take one optimizer step and return its loss; a loss or gradient that is not finite takes none (nan)."""
         with self.stages("learn"), self._dropout():
-            loss = torch.stack(list(self.strategy.loss(self, batch, self.memory).values())).sum()
+            losses = self.strategy.loss(self, batch, self.memory)
+            if not losses:
+                return None
+            loss = torch.stack(list(losses.values())).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(self._trained(), self.config.clip_norm)

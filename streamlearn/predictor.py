@@ -9,6 +9,7 @@ import torch
 from streamlearn.batch import IntArray, pad
 from streamlearn.model import Model
 from streamlearn.stages import Stages
+from streamlearn.strategies import Strategy
 from streamlearn.tasks import Scores, Task
 
 
@@ -43,12 +44,13 @@ class ServedModel:
     Args:
         model: the served weights; now the learner's own.
         task: turns the model's output into probabilities.
+        strategy: answers from the model, or from its own statistics of the model's features.
         top_k: how many labels a prediction names.
         stages: takes the time of tokenizing and of the forward pass.
     """
 
-    def __init__(self, model: Model, task: Task, *, top_k: int, stages: Stages) -> None:
-        self.model, self.task, self.top_k, self.stages = model, task, top_k, stages
+    def __init__(self, model: Model, task: Task, strategy: Strategy, *, top_k: int, stages: Stages) -> None:
+        self.model, self.task, self.strategy, self.top_k, self.stages = model, task, strategy, top_k, stages
 
     def predict(self, texts: Sequence[str]) -> Answer:
         """Return the texts' token ids, and their scores once a label is known."""
@@ -62,7 +64,6 @@ class ServedModel:
             return self.task.scores(self.output(tokens), self.top_k)
 
     def output(self, tokens: Sequence[IntArray]) -> torch.Tensor:
-        """Return the model's scores before softmax, of shape (n, classes); its time is the caller's to take."""
+        """Return the scores before softmax, of shape (n, classes); its time is the caller's to take."""
         with torch.inference_mode():
-            output: torch.Tensor = self.model(pad(tokens))
-            return output
+            return self.strategy.scores(self.model, pad(tokens))

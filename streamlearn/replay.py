@@ -114,12 +114,12 @@ class Checked:
                 self.wrong.append(f"{place.topic}[{place.partition}] offset {place.offset}: {what}")
         if isinstance(record, journal.Snapshot):
             self.digests += 1
-            if (service.learner.step, service.learner.model.sha256()) != (record.model_step, record.weights_sha256):
+            if (service.learner.step, service.learner.sha256()) != (record.model_step, record.weights_sha256):
                 self.wrong.append(f"journal record {record.seq}: other weights at step {service.learner.step}")
 
     def say(self, service: Service, *, verify: bool, json_output: bool) -> None:
         """Print the result."""
-        step, weights, labels = service.learner.step, service.learner.model.sha256(), len(service.learner.task.labels)
+        step, weights, labels = service.learner.step, service.learner.sha256(), len(service.learner.task.labels)
         compared = {
             "predictions": self.predictions,
             "digests": self.digests,

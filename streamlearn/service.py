@@ -355,7 +355,7 @@ class Service:
             "known_labels": len(self.learner.task.labels),
             "prequential_accuracy": None if math.isnan(accuracy) else accuracy,
             "forgetting": None if math.isnan(forgetting) else forgetting,
-            "weights_sha256": self.learner.model.sha256(),
+            "weights_sha256": self.learner.sha256(),
             "seconds": time.monotonic() - self.started_at,
             "stage_seconds": self.stages.seconds(),
             "device": str(self.learner.model.device),

@@ -36,7 +36,7 @@ def samples(model, n, classes=3, start=0):
 
 
 def accuracy(own, n=60):
-    predictor = ServedModel(own.model, own.task, top_k=1, stages=Stages())
+    predictor = ServedModel(own.model, own.task, own.strategy, top_k=1, stages=Stages())
     test = samples(own.model, n, start=10_000)
     scores = predictor.scores([sample.tokens for sample in test])
     return np.mean([own.task.labels.names[top[0]] == s.label for top, s in zip(scores.top, test, strict=True)])

@@ -1,14 +1,16 @@
-"""The protocol of a strategy."""
+"""What a strategy is: how a batch changes what is known, and what is answered from it."""
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
-from streamlearn.batch import Batch
-from streamlearn.registry import Registry
+from streamlearn.batch import Batch, Tokens
+from streamlearn.registry import Config, Registry
 
 if TYPE_CHECKING:
     from streamlearn.memory import ReplayMemory
+    from streamlearn.model import Model
     from streamlearn.tasks import Task
 
 
@@ -16,6 +18,9 @@ class Rehearsing(Protocol):
     """What a strategy may ask of the learner."""
 
     task: "Task"
+    model: "Model"
+    step: int
+    seed: int
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""
@@ -30,14 +35,49 @@ class Rehearsing(Protocol):
         ...
 
 
-class Strategy(Protocol):
-    """Turns a batch into losses. `rehearses` says whether it wants what it learned to be stored."""
+class Strategy:
+    """The base of all strategies: one that learns nothing and answers with the model's own head.
 
-    rehearses: ClassVar[bool]
+    A strategy that descends a gradient overrides `loss`; one with a closed form overrides `absorb` and `scores`, and
+    keeps its statistics in `state_dict`. Whatever it does is a function of the batches in their order, and of the
+    counter-based streams of `streamlearn.rng`: the journal replays it.
+    """
+
+    rehearses: ClassVar[bool] = True  # what it learned is stored in the memory
+    descends: ClassVar[bool] = True  # `loss` returns something that the optimizer can take a step on
+
+    class Config(Config):
+        """Nothing to set."""
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - each strategy's own Config
+        self.config = config
+
+    def bind(self, model: "Model", seed: int) -> None:
+        """Meet the model that it works on, once, before anything is learned."""
+
+    def scores(self, model: "Model", tokens: Tokens) -> torch.Tensor:
+        """Return class scores before softmax, float32 of shape (n, classes), for serving."""
+        scores: torch.Tensor = model(tokens)
+        return scores
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> dict[str, torch.Tensor]:
-        """Return named scalar losses; the learner minimises their sum."""
-        ...
+        """Return named scalar losses; the learner minimises their sum. Without any there is no optimizer step."""
+        del learner, batch, memory
+        return {}
+
+    def absorb(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> None:
+        """Take in a batch without a gradient, once, after its optimizer steps and before it is offered to the memory.
+
+        The labels' numbers are below `len(learner.task.labels)`, which may have grown since the last batch.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its state, as live tensors and JSON values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what a strategy of the same configuration returned."""
+        assert not state, sorted(state)
 
 
 strategies: Registry[Strategy] = Registry("strategy")

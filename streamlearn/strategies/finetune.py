@@ -6,21 +6,14 @@ import torch
 
 from streamlearn.batch import Batch
 from streamlearn.memory import ReplayMemory
-from streamlearn.registry import Config as BaseConfig
-from streamlearn.strategies.base import Rehearsing, strategies
+from streamlearn.strategies.base import Rehearsing, Strategy, strategies
 
 
 @strategies.register("finetune")
-class Finetune:
+class Finetune(Strategy):
     """Cross-entropy on the new batch alone."""
 
     rehearses: ClassVar[bool] = False
-
-    class Config(BaseConfig):
-        """Nothing to set."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the loss of the new batch."""
