@@ -1,0 +1,56 @@
+"""What a closed-form head reads: hidden states of several layers, centred, and random features of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from streamlearn import rng
+
+CENTRING = 64  # samples whose mean is subtracted; more do no better
+
+
+class LayerFeatures:
+    """Maps mean-pooled hidden states to features in which classes are nearly linear.
+
+    Each layer's vector is L2-normalised, its mean over the stream's first samples is subtracted, and it is normalised
+    again; together they are one vector of unit length (`centred`). Each layer then has its share of ReLU random features
+    (McDonnell et al., "RanPAC", NeurIPS 2023, arXiv 2307.02251): a fixed Gaussian projection, drawn from the seed.
+
+    Args:
+        layers: L, how many layers there are.
+        width: d, of each of them.
+        size: random features in all; each layer has size // L.
+        seed: of the projections.
+        device: where they live.
+    """
+
+    def __init__(self, layers: int, width: int, size: int, *, seed: int, device: torch.device) -> None:
+        self.layers, self.width = layers, width
+        self.size = size // layers * layers
+        draw = rng.stream(seed, "projection", 0).standard_normal((layers, width, size // layers), dtype="float32")
+        self.projections = torch.from_numpy(draw).to(device)
+        self.mean = torch.zeros(layers, width, device=device)
+
+    def centre(self, hidden: torch.Tensor) -> None:
+        """Subtract from now on the mean of these, of shape (n, L, d)."""
+        self.mean = functional.normalize(hidden.float(), dim=-1).mean(0)
+
+    def centred(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return unit vectors of shape (n, L, d) / sqrt(L), for hidden states (n, L, d)."""
+        unit = functional.normalize(functional.normalize(hidden.float(), dim=-1) - self.mean, dim=-1)
+        return unit / self.layers**0.5
+
+    def expand(self, centred: torch.Tensor) -> torch.Tensor:
+        """Return the random features, of shape (n, size)."""
+        projected = torch.einsum("nld,ldm->nlm", centred, self.projections)
+        return torch.relu(projected).flatten(1) * self.layers**0.5
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the seed does not give."""
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's centre."""
+        self.mean = state["mean"].to(self.mean).clone()

@@ -1,0 +1,110 @@
+"""The closed-form head of the default recipe: ridge regression over layer features, helped where labels are few."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from streamlearn.closed.features import CENTRING, LayerFeatures
+from streamlearn.closed.least_squares import LeastSquares
+from streamlearn.closed.means import ClassMeans
+
+FEW = 20.0  # labels after which a class's mean has half its say
+PLAIN = 6.0  # weight of the centred features themselves beside the random ones
+
+
+class Evidence(NamedTuple):
+    """What speaks for each class, both of shape (n, classes): `ridge` is near 1 for the class and near 0 for others;
+    `prototype` is the cosine to the class's mean, and fades as its labels become many."""
+
+    ridge: torch.Tensor
+    prototype: torch.Tensor
+
+
+class RidgeHead:
+    """Learns hidden states of a frozen encoder, exactly and in any order.
+
+    Args:
+        layers: L, the layers that are read.
+        width: d, the width of each.
+        size: random features, about.
+        ridge: of the regression.
+        seed: of the random features.
+        device: where the statistics live.
+        dtype: of the regression.
+    """
+
+    def __init__(
+        self, layers: int, width: int, size: int, *, ridge: float, seed: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.features = LayerFeatures(layers, width, size, seed=seed, device=device)
+        self.regression = LeastSquares(
+            self.features.size + layers * width, ridge=ridge, device=device, dtype=dtype
+        )
+        self.means = ClassMeans(layers * width, device)
+        self.first_hidden = torch.zeros(0, layers, width, device=device)  # until the centre is fixed
+        self.first_labels = torch.zeros(0, dtype=torch.int64, device=device)
+
+    def evidence(self, hidden: torch.Tensor) -> Evidence:
+        """Return what speaks for each known class in hidden states of shape (n, L, d)."""
+        centred, rows = self._rows(hidden)
+        means = torch.nn.functional.normalize(self.means.means(), dim=1)
+        fading = (self.means.counts > 0) / (1.0 + (self.means.counts / FEW) ** 2)
+        prototype = (centred.flatten(1) @ means.T) * fading.float()
+        return Evidence(self.regression.predict(rows).float(), prototype)
+
+    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
+        """Take in hidden states (n, L, d) with labels (n,) of `classes` known ones."""
+        self.regression.grow(classes)
+        self.means.grow(classes)
+        if len(self.first_labels) < CENTRING:
+            self._begin(hidden, labels)
+        else:
+            self._take(hidden, labels)
+
+    def release(self, label: int) -> None:
+        """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
+        self.regression.weights[:, label] = 0
+        self.means.sums[label] = 0
+        self.means.counts[label] = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics, as live tensors."""
+        return {
+            **self.features.state_dict(),
+            **self.regression.state_dict(),
+            **self.means.state_dict(),
+            "first_hidden": self.first_hidden,
+            "first_labels": self.first_labels,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what a head of the same configuration returned."""
+        self.features.load_state_dict(state)
+        self.regression.load_state_dict(state)
+        self.means.load_state_dict(state)
+        self.first_hidden = state["first_hidden"].to(self.first_hidden).clone()
+        self.first_labels = state["first_labels"].to(self.first_labels).clone()
+
+    def _rows(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        centred = self.features.centred(hidden)
+        plain = centred.flatten(1) * PLAIN
+        return centred, torch.cat([plain, self.features.expand(centred)], dim=1)
+
+    def _take(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
+        centred, rows = self._rows(hidden)
+        targets = torch.zeros(len(labels), self.regression.weights.shape[1], device=rows.device)
+        targets[torch.arange(len(labels), device=rows.device), labels] = 1
+        self.regression.learn(rows, targets)
+        self.means.add(centred.flatten(1), labels)
+
+    def _begin(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
+        """While the centre still moves with each batch, begin anew with all samples so far."""
+        self.first_hidden = torch.cat([self.first_hidden, hidden.float()])
+        self.first_labels = torch.cat([self.first_labels, labels])
+        self.features.centre(self.first_hidden[:CENTRING])
+        self.regression.reset()
+        self.means.sums.zero_()
+        self.means.counts.zero_()
+        self._take(self.first_hidden, self.first_labels)
+
