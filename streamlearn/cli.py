@@ -158,8 +158,8 @@ def evaluate(  # noqa: PLR0917 - typer passes options by name
     Every sample is predicted before it is learned. Ctrl-C ends with what is done so far.
     """
     _log("warning")
-    from streamlearn.evaluate import Request
-    from streamlearn.evaluate import evaluate as evaluate_file
+    from streamlearn.evaluate.command import Request
+    from streamlearn.evaluate.command import evaluate as evaluate_file
 
     evaluate_file(
         Request(

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from streamlearn.errors import ConfigError
 from streamlearn.evaluate import report, streams
 from streamlearn.evaluate.examiner import Exam, exam
+from streamlearn.evaluate.page import page
 from streamlearn.evaluate.run import Evaluation, Job, run
 from streamlearn.evaluate.streams import Labelled, Stream
 from streamlearn.run import signals
@@ -187,6 +188,8 @@ def _report(request: Request, done: Sequence[Evaluation]) -> None:
             sys.stdout.write(text)
         else:
             Path(request.json).write_text(text, encoding="utf-8")
+    if request.html is not None:
+        request.html.write_text(page(done, request.train, request.test), encoding="utf-8")
 
 
 @contextmanager

@@ -63,6 +63,8 @@ COLUMNS = (
     Column("memory", _of("memory_bytes"), size),
 )
 
+PER_LABEL = ("precision", "recall", "f1", "support")
+
 
 def shown(figures: Sequence[Figures]) -> list[Column]:
     """Return the columns that any of the evaluations has a value for."""
