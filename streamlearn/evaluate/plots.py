@@ -97,7 +97,8 @@ def _svg(width: float, height: float, title: str, parts: Iterable[str]) -> str:
 def _at(grid: npt.NDArray[np.float64], found: Sequence[tuple[int, float]]) -> npt.NDArray[np.float64]:
     """Return a curve's values on a grid; nan beyond its end."""
     events, values = np.array(found, float).T
-    return np.interp(grid, events, values, right=np.nan)
+    on_grid: npt.NDArray[np.float64] = np.interp(grid, events, values, right=np.nan)
+    return on_grid
 
 
 def _axes(frame: Frame, below: str) -> str:
