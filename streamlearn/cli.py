@@ -78,7 +78,9 @@ def demo(
 
 @app.command(epilog="Example: streamlearn produce events.jsonl --topic support-tickets --key id")
 def produce(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines, or CSV with a header; - reads JSON lines.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSON lines, or CSV with a header, also .gz; - reads JSON lines.")
+    ],
     topic: Annotated[str, typer.Option(metavar="T", help="The topic to write to.", show_default=False)],
     bootstrap_servers: Bootstrap = "localhost:9092",
     rate: Annotated[
