@@ -78,7 +78,9 @@ def demo(
 
 @app.command(epilog="Example: streamlearn produce events.jsonl --topic support-tickets --key id")
 def produce(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines, or CSV with a header; - reads JSON lines.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSON lines, or CSV with a header, also .gz; - reads JSON lines.")
+    ],
     topic: Annotated[str, typer.Option(metavar="T", help="The topic to write to.", show_default=False)],
     bootstrap_servers: Bootstrap = "localhost:9092",
     rate: Annotated[
@@ -115,6 +117,71 @@ def tail(
         )
     except BrokenPipeError:  # `streamlearn tail ... | head` has what it wanted; typer would call it a failure
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command(epilog="Example: streamlearn evaluate --train train.jsonl --test test.jsonl --strategy er,finetune")
+def evaluate(  # noqa: PLR0917 - typer passes options by name
+    train: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="What is learned from: JSON lines or CSV, also .gz.", show_default=False),
+    ],
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="What is asked, and never learned.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Strategies, side by side; the configuration's if not given.")
+    ] = None,
+    memory: Annotated[int | None, typer.Option(metavar="N", min=1, help="Samples that are kept.")] = None,
+    order: Annotated[
+        str, typer.Option(metavar="ORDER", help="as-is, iid, or class-incremental: classes come in groups.")
+    ] = "as-is",
+    groups: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Groups of classes; 10, or as many as there are classes.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="0,1", help="Of the order and of all that is drawn.")] = "0",
+    sets: Sets = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="The pre-trained model.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="CONFIG", help="A YAML file whose settings hold beneath all others.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="The stream's first N samples alone.")] = None,
+    label_noise: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", min=0, max=1, help="Learn once more with so many wrong labels (a fraction)."),
+    ] = None,
+    label_efficiency: Annotated[
+        bool, typer.Option("--label-efficiency", help="Find out how many labels a new class needs; takes time.")
+    ] = False,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="OUT", help="Write all figures there; - prints them.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="OUT", help="Write a report with plots there.")] = None,
+) -> None:
+    """Pass a labelled file through the service, without a broker: each strategy with each seed, side by side.
+
+    Every sample is predicted before it is learned. Ctrl-C ends with what is done so far.
+    """
+    _log("warning")
+    from streamlearn.evaluate.command import Request
+    from streamlearn.evaluate.command import evaluate as evaluate_file
+
+    evaluate_file(
+        Request(
+            train=train,
+            test=test,
+            strategies=tuple(dict.fromkeys(name.strip() for name in (strategy or "").split(",") if name.strip())),
+            memory=memory,
+            order=order,
+            groups=groups,
+            seeds=_seeds(seeds),
+            sets=sets or (),
+            model=model,
+            config=config,
+            limit=limit,
+            label_noise=label_noise,
+            label_efficiency=label_efficiency,
+            json=json_file,
+            html=html,
+        )
+    )
 
 
 @app.command(epilog="Example: streamlearn replay support.yaml --to-step 1200 --export audit")
@@ -249,6 +316,14 @@ def main() -> NoReturn:
         _say(f"error: a bug in streamlearn, or in what it stands on: {last}\n  -> please report it with {path}")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """Read "0,1" as numbers, each once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise typer.BadParameter("seeds are whole numbers with commas between them, such as 0,1", param_hint="--seeds")
+    return tuple(dict.fromkeys(map(int, parts)))
 
 
 def _say(text: str) -> None:

@@ -69,7 +69,13 @@ class Settings:
         return _is_secret(path, self.secrets)
 
 
-def load(path: str | Path, sets: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Settings:
+def load(
+    path: str | Path | None,
+    sets: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    *,
+    base: Mapping[str, Any] | None = None,
+) -> Settings:
     """Read the configuration file, lay environment and `--set` over it, and check the whole.
 
     1. Read the file, with the line of every key.
@@ -79,16 +85,18 @@ def load(path: str | Path, sets: Sequence[str] = (), environment: Mapping[str, s
     5. Check everything, and report all that is wrong at once.
 
     Args:
-        path: a YAML file.
+        path: a YAML file; None where there is none, and `base` says it all.
         sets: `a.b=value` each, the value in YAML.
         environment: variables such as STREAMLEARN_KAFKA__BOOTSTRAP_SERVERS; the process's own where not given.
+        base: what holds where the file says nothing.
 
     Raises:
         ConfigError: says where, what and how to mend it.
     """
-    path = Path(path)
     environment = os.environ if environment is None else environment
-    data, lines = _read(path)  # 1
+    data, lines = _read(Path(path)) if path is not None else ({}, {})  # 1
+    path = Path(path or "configuration")
+    data = _over(base or {}, data)
     origins = {where: f"{path.name}:{line}" for where, line in lines.items()}
     overlays = [(where, value, name) for name, where, value in _from_environment(environment)]
     overlays += [(where, value, "--set") for where, value in map(_from_set, sets)]
@@ -168,6 +176,15 @@ def ignored(root: Root) -> list[str]:
     if root.model.revision and (root.model.name.startswith("package:") or Path(root.model.name).is_dir()):
         found.append("model.revision: ignored, since model.name is not a hub id")
     return found
+
+
+def _over(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one tree over another: sections are joined, of anything else the upper one counts."""
+    joined = {key: _over(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()}
+    for key, value in data.items():
+        below = joined.get(key)
+        joined[key] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return joined
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Where, int]]:

@@ -10,7 +10,7 @@ import pytest
 from tests.kafka.helpers import call, configuration
 
 COMMANDS = [
-    *("run", "demo", "produce", "tail", "doctor", "replay", "inspect", "export"),
+    *("run", "demo", "produce", "tail", "doctor", "replay", "evaluate", "inspect", "export"),
     *("config show", "config check", "config schema", "dashboards export"),
 ]
 AWAY = "127.0.0.1:1"  # nobody listens there

@@ -20,12 +20,13 @@ LAYERS = [
     ),
     (
         "transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog "
-        "publisher pretrained plan"
+        "publisher pretrained plan files"
     ),
     "config settings logs fingerprint",
     "service exporter state web keeper recovery",
     (
-        "assembly run replay snapshot demo doctor produce tail scenarios generate docs dashboards dashboards.* cli "
+        "assembly run replay snapshot demo doctor produce tail scenarios generate docs dashboards dashboards.* "
+        "evaluate evaluate.* cli "
         "__main__"
     ),
 ]

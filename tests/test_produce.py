@@ -6,11 +6,12 @@ import orjson
 import pytest
 
 from streamlearn.errors import ConfigError
-from streamlearn.produce import _key, _values
+from streamlearn.files import records
+from streamlearn.produce import _key
 
 
 def values(data, *, as_csv=False):
-    return list(_values(io.BytesIO(data), as_csv=as_csv))
+    return list(records(io.BytesIO(data), as_csv=as_csv))
 
 
 def test_lines_go_as_they_are():

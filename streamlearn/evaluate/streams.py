@@ -1,0 +1,160 @@
+"""Labelled files, and the orders in which they become streams."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from streamlearn.errors import ConfigError
+from streamlearn.events import EventDecoder
+from streamlearn.fields import Fields, extractor
+from streamlearn.files import is_csv, opened, records
+from streamlearn.transport.base import Record
+
+AS_IS, CLASS_INCREMENTAL, IID = "as-is", "class-incremental", "iid"
+ORDERS = (AS_IS, CLASS_INCREMENTAL, IID)
+GROUPS = 10
+
+
+class Row(NamedTuple):
+    """One line of a file. `label` is None where it has none, and `text` where the service would refuse the line."""
+
+    id: str
+    value: bytes
+    text: str | None
+    label: str | None
+
+
+class Labelled(NamedTuple):
+    """A file that was read.
+
+    `labels` are the different labels, sorted as the file has them: numbers by value, strings by character.
+    """
+
+    file: str
+    rows: list[Row]
+    labels: list[str]
+    refused: Counter[str]
+
+
+class Stream(NamedTuple):
+    """Rows in the order in which they come, cut into the groups of classes that come one after the other."""
+
+    order: str
+    parts: list[list[Row]]
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return sum(map(len, self.parts))
+
+
+def read(file: str, fields: Fields, *, max_bytes: int) -> Labelled:
+    """Read a labelled file: JSON lines or CSV, with or without gzip. Rows are named by folder, file and line.
+
+    Raises:
+        ConfigError: it cannot be read, or nothing in it has a label.
+    """
+    with opened(file) as stream:
+        values = list(records(stream, as_csv=is_csv(file)))
+    if not values:
+        raise ConfigError("the file is empty", where=file, mend="give a file with one event a line")
+    path = Path("stdin" if file == "-" else file).absolute()
+    stem = f"{path.parent.name}-{path.name.split('.')[0]}"
+    lines = [Record(stem, 0, at, f"{stem}-{at}".encode(), value, (), 0) for at, value in enumerate(values)]
+    # The service's own decoder: what it refuses here becomes a dead letter there.
+    decoded = EventDecoder(fields, max_bytes=max_bytes, max_labels=len(lines)).decode(lines)
+    events = {event.source.offset: event for event in decoded.events}
+    rows = [
+        Row(f"{stem}-{at}", value, event.text if event else None, event.label if event else None)
+        for at, (value, event) in enumerate(zip(values, map(events.get, range(len(values))), strict=True))
+    ]
+    labels = _sorted(_raw_label(lines[at], fields) for at, row in enumerate(rows) if row.label is not None)
+    if not labels:
+        raise ConfigError(_unlabelled(values, decoded.dead_letters, fields), where=file, mend=_mend(values, fields))
+    return Labelled(file, rows, labels, Counter(letter.reason for letter in decoded.dead_letters))
+
+
+def ordered(labelled: Labelled, order: str, *, groups: int | None, seed: int) -> Stream:
+    """Put the rows into an order; the same seed gives the same one on every machine.
+
+    class-incremental: the labels are permuted by the seed and cut into groups of equal size, which come one after the
+    other with their rows shuffled; rows without a label come last. iid: one shuffle. as-is: as they stand.
+
+    Raises:
+        ConfigError: there are more groups than labels.
+    """
+    rng = random.Random(seed)
+    rows, labels = list(labelled.rows), list(labelled.labels)
+    if order == IID:
+        rng.shuffle(rows)
+    if order != CLASS_INCREMENTAL:
+        return Stream(order, [rows])
+    count = min(GROUPS, len(labels)) if groups is None else groups
+    if count > len(labels):
+        raise ConfigError(
+            f"{count} groups are more than the {len(labels)} labels in {labelled.file}",
+            where="--groups",
+            mend=f"take at most {len(labels)}",
+        )
+    rng.shuffle(labels)
+    group_of = {label: at * count // len(labels) for at, label in enumerate(labels)}
+    parts = [[row for row in rows if row.label is not None and group_of[row.label] == each] for each in range(count)]
+    for part in parts:
+        rng.shuffle(part)
+    parts[-1] += [row for row in rows if row.label is None]
+    return Stream(order, parts)
+
+
+def limited(stream: Stream, most: int | None) -> Stream:
+    """Keep the first `most` rows of a stream."""
+    if most is None:
+        return stream
+    parts: list[list[Row]] = []
+    for part in stream.parts:
+        if most > 0:
+            parts.append(part[:most])
+            most -= len(part)
+    return stream._replace(parts=parts)
+
+
+def labels_of(rows: Iterable[Row]) -> list[str]:
+    """Return the different labels of some rows, in the order in which they come."""
+    return list(dict.fromkeys(row.label for row in rows if row.label is not None))
+
+
+def _raw_label(record: Record, fields: Fields) -> Any:  # noqa: ANN401 - a string or an integer
+    extract, payload = extractor(fields), orjson.loads(record.value or b"")
+    return (payload if extract is None else extract(payload, record))["label"]
+
+
+def _sorted(raw: Iterable[Any]) -> list[str]:
+    found = set(raw)
+    try:
+        in_order = sorted(found)
+    except TypeError:  # strings and numbers
+        in_order = sorted(found, key=str)
+    return list(dict.fromkeys(map(str, in_order)))
+
+
+def _unlabelled(values: Sequence[bytes], dead: Sequence[Any], fields: Fields) -> str:
+    if len(dead) == len(values):
+        return f"none of its {len(values):,} lines can be taken, the first because: {dead[0].detail}"
+    return f"no line has a label: there is no {fields.label!r}"
+
+
+def _mend(values: Sequence[bytes], fields: Fields) -> str:
+    try:
+        first = orjson.loads(values[0])
+    except orjson.JSONDecodeError:
+        first = None
+    if not isinstance(first, dict):
+        return 'give JSON lines such as {"text": "...", "label": "..."}, or a CSV with a header'
+    have = ", ".join(map(str, list(first)[:8]))
+    return (
+        f"the first line has {have}; name the right ones with --set fields.text={fields.text} "
+        f"and --set fields.label={fields.label}"
+    )

@@ -1,0 +1,80 @@
+"""Files of events: JSON lines, or CSV with a header, either of them with gzip, as the records that they stand for."""
+
+import csv
+import gzip
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import orjson
+
+from streamlearn.errors import ConfigError
+
+
+def is_csv(file: str) -> bool:
+    """Say whether the file's name is that of a CSV."""
+    return file.removesuffix(".gz").endswith(".csv")
+
+
+@contextmanager
+def opened(file: str) -> Iterator[BinaryIO]:
+    """Open a file for reading; `-` is the standard input.
+
+    Raises:
+        ConfigError: it cannot be read; names the nearest one where there is none.
+    """
+    if file == "-":
+        if sys.stdin.isatty():
+            sys.stderr.write("one JSON event a line; Ctrl-D ends\n")
+        yield sys.stdin.buffer
+        return
+    path = Path(file)
+    try:
+        with cast("BinaryIO", gzip.open(path, "rb")) if file.endswith(".gz") else path.open("rb") as stream:
+            yield stream
+    except (OSError, EOFError, zlib.error) as error:
+        there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() and not path.exists() else []
+        near = get_close_matches(path.name, there, 1)
+        raise ConfigError(
+            f"cannot be read: {getattr(error, 'strerror', None) or error}",
+            where=file,
+            mend=f"did you mean {path.with_name(near[0])}?" if near else "give the path of a file, or -",
+        ) from error
+
+
+def records(stream: BinaryIO, *, as_csv: bool) -> Iterator[bytes]:
+    """Yield the lines of JSON as they are, and the rows of a CSV as JSON objects; what is blank is left out.
+
+    Raises:
+        ConfigError: it is no CSV that can be read; says in which line.
+    """
+    if not as_csv:
+        yield from (line.rstrip(b"\r\n") for line in stream if line.strip())
+        return
+    try:
+        text = (line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(stream))
+        rows = csv.DictReader(text)
+        if len(rows.fieldnames or ()) == 1 and any(mark in (rows.fieldnames or ("",))[0] for mark in ";\t"):
+            raise ConfigError(
+                f"the header is one column: {(rows.fieldnames or ('',))[0]!r}",
+                where="CSV line 1",
+                mend="separate the columns with commas, or save the file as JSON lines",
+            )
+        for row in rows:
+            if None in row:
+                raise ConfigError(
+                    f"the row has more columns than the header ({len(rows.fieldnames or ())})",
+                    where=f"CSV line {rows.line_num}",
+                    mend="put a text that holds commas into double quotes",
+                )
+            yield orjson.dumps({field: value for field, value in row.items() if field and value not in (None, "")})
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8: {error}", where="CSV", mend="save the file as UTF-8") from error
+    except csv.Error as error:
+        raise ConfigError(
+            f"is not CSV: {error}", where="CSV", mend="mend the file, or save it as JSON lines"
+        ) from error
