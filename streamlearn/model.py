@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from streamlearn.branch import Branch
 from streamlearn.batch import IntArray, Tokens, buckets, collate
 from streamlearn.errors import ConfigError
 from streamlearn.registry import Config
@@ -123,6 +125,7 @@ class Model(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.branch: Branch | None = None
         self.tokenizer = tokenizer
         self.labels = tuple(labels)
         self.trained = bool(labels)  # whether its scores mean anything; the learner's first step makes it so
@@ -172,6 +175,27 @@ class Model(nn.Module):
         scores: torch.Tensor = self.head(self.features(tokens))
         return scores
 
+    def read(self, tokens: Tokens, layers: Sequence[int], *, branch: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the frozen encoder's hidden states, and what the head reads.
+
+        Args:
+            tokens: n texts, read in slices of rows of like length.
+            layers: which hidden states, mean-pooled: 0 are the embeddings. Float32 of shape (n, len(layers), d).
+            branch: what the head reads, of shape (n, features), comes by way of the branch, with gradients.
+        """
+        hidden: list[torch.Tensor] = []
+        tops: list[torch.Tensor] = []
+        order: list[IntArray] = []
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            for rows in buckets(tokens.lengths, self.slice_rows):
+                input_ids, mask = collate(tokens, rows, self.device, self.pad_id)
+                pooled, top = self._read(input_ids, mask, layers, branch=branch)
+                hidden.append(pooled)
+                tops.append(top)
+                order.append(rows)
+        inverse = torch.from_numpy(np.argsort(np.concatenate(order))).to(self.device)
+        return torch.cat(hidden)[inverse], torch.cat(tops)[inverse]
+
     def sha256(self) -> str:
         """Return the digest of all weights, see `digest`."""
         return digest(dict(self.named_parameters()), self.head.size)
@@ -181,9 +205,24 @@ class Model(nn.Module):
         if self.labels:  # a fine-tuned checkpoint pools as it was trained to
             logits: torch.Tensor = output.logits
             return logits.float()
-        weights = mask.unsqueeze(-1).float()
-        pooled: torch.Tensor = (output.last_hidden_state.float() * weights).sum(1) / weights.sum(1)
-        return pooled
+        return _mean(output.last_hidden_state, mask)
+
+    def _read(
+        self, input_ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int], *, branch: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        listening = self.branch.listening() if branch and self.branch is not None else nullcontext([])
+        with torch.no_grad(), listening as calls:
+            output = self.backbone(input_ids=input_ids, attention_mask=mask, output_hidden_states=True)
+            pooled = torch.stack([_mean(output.hidden_states[layer], mask) for layer in layers], dim=1)
+        if branch and self.branch is not None:
+            return pooled, _mean(self.branch(calls), mask)
+        return pooled, output.logits.float() if self.labels else _mean(output.last_hidden_state, mask)
+
+
+def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weights = mask.unsqueeze(-1).float()
+    pooled: torch.Tensor = (hidden.float() * weights).sum(1) / weights.sum(1)
+    return pooled
 
 
 def digest(weights: Mapping[str, torch.Tensor], head_rows: int) -> str:
