@@ -15,7 +15,7 @@ from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.events import Fields
 from streamlearn.learner import LearnerConfig
 from streamlearn.logs import LogsConfig
-from streamlearn.memory import MemoryConfig, policies
+from streamlearn.memory import MemoryConfig, policies, retrievals
 from streamlearn.model import ModelConfig
 from streamlearn.probes import ProbesConfig
 from streamlearn.registry import ComponentSpec, Config, Registry
@@ -27,6 +27,7 @@ COMPONENTS: Mapping[tuple[str, ...], Registry[Any]] = {
     ("task",): tasks,
     ("strategy",): strategies,
     ("memory", "policy"): policies,
+    ("memory", "retrieval"): retrievals,
     **{("drift", signal): detectors for signal in SIGNALS},
 }
 

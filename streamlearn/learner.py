@@ -86,6 +86,7 @@ class Learner:
         self.step = 0
         self.waiting: list[Sample] = []
         self._replayed = 0
+        self._losses: dict[str, float] = {}  # of the step's samples, by id
         model.head.grow(len(task.labels))
         freeze(model, config)
         strategy.bind(model, seed)
@@ -134,11 +135,12 @@ class Learner:
         self.model.head.grow(len(self.task.labels), self.optimizer)
         batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
         losses: list[float] = []
+        noted: dict[str, float] = {}
         replayed = 0
         tried = 0
         while tried < self.config.steps_per_batch and not self.stopped:  # 2
             tried += 1
-            self._replayed = 0
+            self._replayed, self._losses = 0, {}
             loss = self._descend(batch)
             if loss is None:  # nothing to descend: taking the batch in is the step
                 self.step, self.model.trained = self.step + 1, True
@@ -147,12 +149,15 @@ class Learner:
             if math.isfinite(loss):
                 losses.append(loss)
                 replayed += self._replayed
+                noted |= self._losses
         if losses:  # 3
             with self.stages("learn"), torch.no_grad():
                 self.strategy.absorb(self, batch, self.memory)
         if losses and self.strategy.rehearses:
             with self.stages("remember"):
+                self.memory.note(noted)  # what gives way is decided by the newest losses
                 self.memory.insert(batch, rng.stream(self.seed, "memory", self.step))
+                self.memory.note(noted)
         taken = len(losses)
         mean = sum(losses) / taken if taken else math.nan
         return Update(len(samples), replayed, taken, tried - taken, mean)
@@ -160,16 +165,21 @@ class Learner:
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""
         scores: torch.Tensor = self.model(batch.tokens)
+        if self.memory.policy.watches_losses:
+            losses = self.task.losses(scores.detach(), self.labels(batch))
+            self._losses.update(zip(batch.ids, losses.tolist(), strict=True))
         return scores
 
     def labels(self, batch: Batch) -> torch.Tensor:
         """Return the batch's labels on the model's device: (n,)."""
         return torch.from_numpy(batch.labels).to(self.model.device)
 
-    def rehearse(self, memory: ReplayMemory) -> Batch:
-        """Draw `learner.replay_size` stored samples, or as many as there are."""
+    def rehearse(self, memory: ReplayMemory, batch: Batch, draw: int = 0) -> Batch:
+        """Draw up to `learner.replay_size` stored samples; each number of `draw` is another draw of the same step."""
+        purpose = f"rehearse.{draw}" if draw else "rehearse"
         with self.stages("rehearse", within="learn"):
-            replay = memory.sample(self.config.replay_size, rng.stream(self.seed, "rehearse", self.step))
+            stream = rng.stream(self.seed, purpose, self.step)
+            replay = memory.sample(self.config.replay_size, stream, batch.labels)
         self._replayed += len(replay)
         return replay
 

@@ -30,8 +30,9 @@ class Rehearsing(Protocol):
         """Return the batch's labels on the model's device: (n,)."""
         ...
 
-    def rehearse(self, memory: "ReplayMemory") -> Batch:
-        """Draw this step's share of stored samples; an empty batch while the memory is empty."""
+    def rehearse(self, memory: "ReplayMemory", batch: Batch, draw: int = 0) -> Batch:
+        """Draw this step's share of stored samples, to be rehearsed beside the new batch; an empty batch while the
+        memory is empty. Each number of `draw` is another draw."""
         ...
 
 
