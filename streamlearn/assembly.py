@@ -20,6 +20,7 @@ from streamlearn.learner import Learner
 from streamlearn.measures import Measures
 from streamlearn.memory import ReplayMemory, policies, retrievals
 from streamlearn.model import load as load_model
+from streamlearn.penalties import penalties
 from streamlearn.plan import Plan, plan
 from streamlearn.predictor import ServedModel
 from streamlearn.probes import Probes
@@ -66,7 +67,8 @@ def assemble(
         max_outputs=root.limits.labels,
     )
     strategy = strategies.build(root.strategy)
-    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages)
+    held = [penalties.build(spec) for spec in root.penalties]
+    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
     decoder = EventDecoder(
         root.fields,
         labels=task.labels,

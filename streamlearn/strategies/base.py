@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from streamlearn.batch import Batch, Tokens
@@ -71,6 +73,11 @@ class Strategy:
 
         The labels' numbers are below `len(learner.task.labels)`, which may have grown since the last batch.
         """
+
+    def stored(self) -> npt.NDArray[np.float32] | None:
+        """Return what the memory is to keep with each sample of the batch that was learned, (n, classes); None where
+        nothing is."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Return its state, as live tensors and JSON values."""
