@@ -57,7 +57,8 @@ class Settings:
                 yield f"{margin}{_inline(key)}:"
                 yield from self._lines(value, place)
             else:
-                shown = HIDDEN if self._is_secret(place) else _inline(value)
+                inside = isinstance(value, list) and any(secret[: len(place)] == place for secret in self.secrets)
+                shown = HIDDEN if inside or self._is_secret(place) else _inline(value)
                 yield f"{margin}{_inline(key)}: {shown}  # {self._origin(place)}"
 
     def _origin(self, path: Where) -> str:
@@ -290,6 +291,11 @@ def _with_secrets(
     secrets: set[Where],
 ) -> Any:  # noqa: ANN401 - any YAML value
     """Replace each `{file: PATH}` and `{env: NAME}` by what it points to, and note the place."""
+    if isinstance(value, list):
+        return [
+            _with_secrets(inner, (*where, str(number)), folder, environment, origins=origins, secrets=secrets)
+            for number, inner in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     if len(value) == 1 and where and (kind := next(iter(value))) in ("file", "env") and isinstance(value[kind], str):
@@ -347,7 +353,9 @@ def _in_data(loc: Sequence[str | int], data: Any, missing: bool) -> Where:  # no
     """Return the setting's place: inside a union, pydantic's has the branch's name as well."""
     where: list[str] = []
     for key in loc:
-        if isinstance(data, Mapping) and key in data:
+        if isinstance(data, list) and str(key).isdigit():
+            data = at(data, (str(key),))
+        elif isinstance(data, Mapping) and key in data:
             data = data[key]
         elif not missing:
             continue

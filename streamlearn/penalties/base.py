@@ -48,7 +48,7 @@ class Penalty:
         raise NotImplementedError
 
 
-penalties: Registry[Penalty] = Registry("penalties")
+penalties: Registry[Penalty] = Registry("penalty")
 
 
 def trained(model: Model) -> dict[str, torch.nn.Parameter]:
