@@ -84,7 +84,8 @@ class Learner:
         *, seed: int, stages: Stages, penalties: Sequence[Penalty] = (),
     ) -> None:  # fmt: skip
         self.config, self.model, self.task, self.strategy, self.memory = config, model, task, strategy, memory
-        self.seed, self.stages, self.penalties = seed, stages, tuple(penalties)
+        self.seed, self.stages = seed, stages
+        self.penalties = tuple(penalties) if strategy.descends else ()  # without a gradient nothing moves
         self.step = 0
         self.waiting: list[Sample] = []
         self._replayed = 0
