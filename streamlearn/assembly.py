@@ -18,8 +18,9 @@ from streamlearn.journal_log import JournalLog, Writer
 from streamlearn.keeper import SnapshotKeeper
 from streamlearn.learner import Learner
 from streamlearn.measures import Measures
-from streamlearn.memory import ReplayMemory, policies
+from streamlearn.memory import ReplayMemory, policies, retrievals
 from streamlearn.model import load as load_model
+from streamlearn.penalties import penalties
 from streamlearn.plan import Plan, plan
 from streamlearn.predictor import ServedModel
 from streamlearn.probes import Probes
@@ -58,10 +59,16 @@ def assemble(
     if model.labels:
         task.known_from(model.labels)
     memory = ReplayMemory(
-        root.memory.capacity, model.max_length, model.vocabulary_size, policies.build(root.memory.policy)
+        root.memory.capacity,
+        model.max_length,
+        model.vocabulary_size,
+        policies.build(root.memory.policy),
+        retrievals.build(root.memory.retrieval),
+        max_outputs=root.limits.labels,
     )
     strategy = strategies.build(root.strategy)
-    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages)
+    held = [penalties.build(spec) for spec in root.penalties]
+    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
     decoder = EventDecoder(
         root.fields,
         labels=task.labels,

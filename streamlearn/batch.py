@@ -45,11 +45,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples in columns: `labels` has shape (n,) and holds the vocabulary's numbers."""
+    """Samples in columns: `labels` has shape (n,) and holds the vocabulary's numbers.
+
+    `outputs` is what was stored of the model's scores for rehearsed samples: float32 of shape (n, width), with nan for
+    classes that were not known then.
+    """
 
     tokens: Tokens
     labels: IntArray
     ids: Sequence[str]
+    outputs: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +69,7 @@ def pad(rows: Sequence[IntArray]) -> Tokens:
 
 
 def concat(first: Batch, second: Batch) -> Batch:
-    """Return the rows of both, in this order."""
+    """Return the rows of both, in this order, without stored outputs."""
     width = max(first.tokens.ids.shape[1], second.tokens.ids.shape[1])
     ids = np.zeros((len(first) + len(second), width), dtype=np.int64)
     ids[: len(first), : first.tokens.ids.shape[1]] = first.tokens.ids

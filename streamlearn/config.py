@@ -5,7 +5,7 @@ are read from file, environment and command line is in `settings.py`.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,8 +15,9 @@ from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.events import Fields
 from streamlearn.learner import LearnerConfig
 from streamlearn.logs import LogsConfig
-from streamlearn.memory import MemoryConfig, policies
+from streamlearn.memory import MemoryConfig, policies, retrievals
 from streamlearn.model import ModelConfig
+from streamlearn.penalties import penalties
 from streamlearn.probes import ProbesConfig
 from streamlearn.registry import ComponentSpec, Config, Registry
 from streamlearn.strategies import strategies
@@ -26,7 +27,9 @@ from streamlearn.tasks import tasks
 COMPONENTS: Mapping[tuple[str, ...], Registry[Any]] = {
     ("task",): tasks,
     ("strategy",): strategies,
+    ("penalties", "*"): penalties,  # a list
     ("memory", "policy"): policies,
+    ("memory", "retrieval"): retrievals,
     **{("drift", signal): detectors for signal in SIGNALS},
 }
 
@@ -187,6 +190,9 @@ class Root(Config):
     strategy: ComponentSpec = Field(
         ComponentSpec(name="er"), description="How the new is learned without losing the old."
     )
+    penalties: tuple[ComponentSpec, ...] = Field(
+        (), description="Losses beside the strategy's that hold the model near what it was; a list, of any number."
+    )
     memory: MemoryConfig = MemoryConfig()
     learner: LearnerConfig = LearnerConfig()
     probes: ProbesConfig = ProbesConfig()
@@ -232,6 +238,31 @@ def derive(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str, ...]
     return filled, derived
 
 
+def places(data: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - any YAML value, or a `Root`
+    """Yield where the configuration may name a component; for a list, the place of each of its items."""
+    for path in COMPONENTS:
+        if path[-1] != "*":
+            yield path
+            continue
+        items = at(data, path[:-1])
+        yield from ((*path[:-1], str(number)) for number in range(len(items) if isinstance(items, list | tuple) else 0))
+
+
+def at(data: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - any YAML value, or a `Root`
+    """Return what stands at a place; None where nothing does."""
+    for key in path:
+        if isinstance(data, list | tuple):
+            data = data[int(key)] if key.isdigit() and int(key) < len(data) else None
+        else:
+            data = data.get(key) if isinstance(data, Mapping) else getattr(data, key, None)
+    return data
+
+
+def registry(path: tuple[str, ...]) -> Registry[Any] | None:
+    """Return the family that a place of the configuration names a component of."""
+    return COMPONENTS.get(path) or (COMPONENTS.get((*path[:-1], "*")) if path and path[-1].isdigit() else None)
+
+
 def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
     """Return the checked settings of the component that the configuration names at `path`.
 
@@ -242,7 +273,9 @@ def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
     try:
         if path[0] == "drift":
             fits(path[1], spec)
-        return COMPONENTS[path].config(spec)
+        family = registry(path)
+        assert family is not None, path
+        return family.config(spec)
     except ValidationError as error:
         lines: list[Any] = [
             {"type": e["type"], "loc": (*path, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
@@ -268,16 +301,20 @@ def schema() -> dict[str, Any]:
     whole["$id"] = "config.schema.json"
     definitions = whole["$defs"]
     definitions.pop("ComponentSpec", None)
-    for path, registry in COMPONENTS.items():
-        choices: list[dict[str, Any]] = [{"type": "string", "enum": list(registry)}]
-        for name in registry:
-            own = registry.cls(name).Config.model_json_schema()
+    for path, family in COMPONENTS.items():
+        choices: list[dict[str, Any]] = [{"type": "string", "enum": list(family)}]
+        for name in family:
+            own = family.cls(name).Config.model_json_schema()
             own["title"] = name
             _allow_elsewhere(own.setdefault("properties", {}))
             own["properties"] = {"name": {"const": name}, **own["properties"]}
             own["required"] = ["name", *own.get("required", [])]
             choices.append(own)
         section = whole
+        if path[-1] == "*":
+            listed = section["properties"][path[0]]
+            listed["items"] = {"anyOf": choices}
+            continue
         for key in path[:-1]:
             section = definitions[section["properties"][key]["$ref"].rpartition("/")[2]]
         old = section["properties"][path[-1]]

@@ -58,8 +58,8 @@ def configuration() -> str:
     """Return the page of settings: a table for each section and for each component."""
     parts = ["# Configuration", HEADER, CONFIGURATION, *_section(Root, ())]
     places: dict[str, list[tuple[str, ...]]] = {}
-    for path, registry in COMPONENTS.items():
-        places.setdefault(registry.family, []).append(path)
+    for path, family in COMPONENTS.items():
+        places.setdefault(family.family, []).append(path)
     for paths in places.values():
         place = ".".join(paths[0]) if len(paths) == 1 else ".".join((*paths[0][:-1], "*"))
         for name in COMPONENTS[paths[0]]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from streamlearn.config import COMPONENTS, Root, component
+from streamlearn.config import Root, at, component, places
 
 # What may change at any time: nothing that is learned depends on it.
 FREE: Final = frozenset(
@@ -44,13 +44,11 @@ FREE: Final = frozenset(
 def configuration(root: Root) -> dict[str, Any]:
     """Return the part of the configuration that learning depends on, by dotted name, defaults of components too."""
     tree = root.model_dump(mode="json")
-    for path in COMPONENTS:
-        section: dict[str, Any] = tree
-        spec: Any = root
-        for key in path[:-1]:
-            section, spec = section[key], getattr(spec, key)
-        if (named := getattr(spec, path[-1])) is not None:
-            section[path[-1]] = {"name": named.name, **component(path, named).model_dump(mode="json")}
+    for path in places(root):
+        if (named := at(root, path)) is not None:
+            section = at(tree, path[:-1])
+            key = int(path[-1]) if isinstance(section, list) else path[-1]
+            section[key] = {"name": named.name, **component(path, named).model_dump(mode="json")}
     return {name: value for name, value in _flat(tree, "") if not _is_free(name)}
 
 

@@ -17,6 +17,7 @@ from streamlearn.batch import Batch, Sample, pad
 from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model, digest
+from streamlearn.penalties import Penalty
 from streamlearn.registry import Config
 from streamlearn.stages import Stages
 from streamlearn.strategies import Strategy
@@ -75,17 +76,20 @@ class Learner:
         memory: what is rehearsed.
         seed: of the rehearsal and of dropout.
         stages: takes the time of the parts.
+        penalties: are added to the strategy's loss, where it has one.
     """
 
     def __init__(
         self, config: LearnerConfig, model: Model, task: Task, strategy: Strategy, memory: ReplayMemory,
-        *, seed: int, stages: Stages,
+        *, seed: int, stages: Stages, penalties: Sequence[Penalty] = (),
     ) -> None:  # fmt: skip
         self.config, self.model, self.task, self.strategy, self.memory = config, model, task, strategy, memory
         self.seed, self.stages = seed, stages
+        self.penalties = tuple(penalties) if strategy.descends else ()  # without a gradient nothing moves
         self.step = 0
         self.waiting: list[Sample] = []
         self._replayed = 0
+        self._losses: dict[str, float] = {}  # of the step's samples, by id
         model.head.grow(len(task.labels))
         freeze(model, config)
         strategy.bind(model, seed)
@@ -129,16 +133,19 @@ class Learner:
         2. The strategy makes the loss, rehearsing from the memory; one optimizer step, unless loss or gradient is not
            finite. A strategy with a closed form has no loss: taking the batch in is its step.
         3. If any of its steps was taken, what has a closed form takes the batch in, and it is offered to the memory.
+        4. Penalties whose time has come take the model as it is now for the past.
         """
         labels = np.array([self.task.labels.add(sample.label) for sample in samples])  # 1
         self.model.head.grow(len(self.task.labels), self.optimizer)
         batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
+        before = self.step
         losses: list[float] = []
+        noted: dict[str, float] = {}
         replayed = 0
         tried = 0
         while tried < self.config.steps_per_batch and not self.stopped:  # 2
             tried += 1
-            self._replayed = 0
+            self._replayed, self._losses = 0, {}
             loss = self._descend(batch)
             if loss is None:  # nothing to descend: taking the batch in is the step
                 self.step, self.model.trained = self.step + 1, True
@@ -147,12 +154,19 @@ class Learner:
             if math.isfinite(loss):
                 losses.append(loss)
                 replayed += self._replayed
+                noted |= self._losses
         if losses:  # 3
             with self.stages("learn"), torch.no_grad():
                 self.strategy.absorb(self, batch, self.memory)
-        if losses and self.strategy.rehearses:
+        if losses and (self.strategy.rehearses or any(penalty.remembers for penalty in self.penalties)):
             with self.stages("remember"):
-                self.memory.insert(batch, rng.stream(self.seed, "memory", self.step))
+                self.memory.note(noted)  # what gives way is decided by the newest losses
+                self.memory.insert(batch, rng.stream(self.seed, "memory", self.step), self.strategy.stored())
+                self.memory.note(noted)
+        for penalty in self.penalties:  # 4
+            if before // penalty.config.every < self.step // penalty.config.every:
+                with self.stages("learn"):
+                    penalty.consolidate(self, self.memory)
         taken = len(losses)
         mean = sum(losses) / taken if taken else math.nan
         return Update(len(samples), replayed, taken, tried - taken, mean)
@@ -160,16 +174,21 @@ class Learner:
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""
         scores: torch.Tensor = self.model(batch.tokens)
+        if self.memory.policy.watches_losses:
+            losses = self.task.losses(scores.detach(), self.labels(batch))
+            self._losses.update(zip(batch.ids, losses.tolist(), strict=True))
         return scores
 
     def labels(self, batch: Batch) -> torch.Tensor:
         """Return the batch's labels on the model's device: (n,)."""
         return torch.from_numpy(batch.labels).to(self.model.device)
 
-    def rehearse(self, memory: ReplayMemory) -> Batch:
-        """Draw `learner.replay_size` stored samples, or as many as there are."""
+    def rehearse(self, memory: ReplayMemory, batch: Batch, draw: int = 0) -> Batch:
+        """Draw up to `learner.replay_size` stored samples; each number of `draw` is another draw of the same step."""
+        purpose = f"rehearse.{draw}" if draw else "rehearse"
         with self.stages("rehearse", within="learn"):
-            replay = memory.sample(self.config.replay_size, rng.stream(self.seed, "rehearse", self.step))
+            stream = rng.stream(self.seed, purpose, self.step)
+            replay = memory.sample(self.config.replay_size, stream, batch.labels)
         self._replayed += len(replay)
         return replay
 
@@ -184,7 +203,8 @@ class Learner:
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Return all that learning depends on, in parts: weights that are trained, weights that stand still, the
-        optimizer's moments, the memory, and the rest. Tensors are the live ones: write them before the next step."""
+        optimizer's moments, the memory, what strategy and penalties know, and the rest. Tensors are the live ones:
+        write them before the next step."""
         trained = {id(parameter) for parameter in self._trained()}
         weights = dict(self.model.named_parameters())
         moments = [self.optimizer.state.get(parameter, {}) for parameter in self._trained()]
@@ -194,6 +214,7 @@ class Learner:
             "optimizer": {str(number): dict(state) for number, state in enumerate(moments)},
             "memory": self.memory.state_dict(),
             "strategy": self.strategy.state_dict(),
+            "penalties": {self._name(penalty): penalty.state_dict() for penalty in self.penalties},
             "learner": {
                 "step": self.step,
                 "optimizer": self.config.optimizer,
@@ -253,8 +274,17 @@ class Learner:
                 }
         self.memory.load_state_dict(dict(state["memory"]))
         self.strategy.load_state_dict(state.get("strategy", {}))
+        past = state.get("penalties", {})
+        for penalty in self.penalties:
+            if self._name(penalty) in past:
+                penalty.load_state_dict(past[self._name(penalty)], self.model.device)
+            else:
+                log.warning("penalties: %s begins anew, since the snapshot has none", self._name(penalty))
         self.step, self.model.trained = int(own["step"]), bool(own["trained"])
         self.waiting = [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own["waiting"]]
+
+    def _name(self, penalty: Penalty) -> str:
+        return f"{type(penalty).__name__}.{self.penalties.index(penalty)}"
 
     def _descend(self, batch: Batch) -> float | None:
         """Take one optimizer step and return its loss; a loss or gradient that is not finite takes none (nan)."""
@@ -262,7 +292,8 @@ class Learner:
             losses = self.strategy.loss(self, batch, self.memory)
             if not losses:
                 return None
-            loss = torch.stack(list(losses.values())).sum()
+            held = [value for each in self.penalties for value in each.penalty(self, batch).values()]
+            loss = torch.stack([*losses.values(), *held]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(self._trained(), self.config.clip_norm)

@@ -14,9 +14,11 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamlearn.config import COMPONENTS, Root, component, derive
+from streamlearn.config import Root, at, component, derive, places, registry
 from streamlearn.errors import ConfigError
+from streamlearn.penalties import penalties
 from streamlearn.registry import ComponentSpec, Config
+from streamlearn.strategies import strategies
 
 PREFIX = "STREAMLEARN_"
 SCALARS = ("name", "seed")
@@ -42,10 +44,9 @@ class Settings:
         """Return the whole effective configuration as YAML, each value with where it comes from."""
         tree = self.root.model_dump(mode="json")
         for path, config in self.components.items():
-            section = tree
-            for key in path[:-1]:
-                section = section[key]
-            section[path[-1]] = {"name": section[path[-1]]["name"], **config.model_dump(mode="json")}
+            section = at(tree, path[:-1])
+            key = int(path[-1]) if isinstance(section, list) else path[-1]
+            section[key] = {"name": section[key]["name"], **config.model_dump(mode="json")}
         return "\n".join(self._lines(tree, ()))
 
     def _lines(self, tree: Mapping[str, Any], where: Where) -> Iterator[str]:
@@ -56,7 +57,8 @@ class Settings:
                 yield f"{margin}{_inline(key)}:"
                 yield from self._lines(value, place)
             else:
-                shown = HIDDEN if self._is_secret(place) else _inline(value)
+                inside = isinstance(value, list) and any(secret[: len(place)] == place for secret in self.secrets)
+                shown = HIDDEN if inside or self._is_secret(place) else _inline(value)
                 yield f"{margin}{_inline(key)}: {shown}  # {self._origin(place)}"
 
     def _origin(self, path: Where) -> str:
@@ -132,7 +134,7 @@ def check(
         root = Root.model_validate(data)
     except ValidationError as error:
         problems += _explain(error, data, origins, secrets, file)
-    for path in COMPONENTS:
+    for path in places(root or data):
         spec = _spec(root, data, path)
         try:
             if spec:
@@ -150,11 +152,8 @@ def check(
 
 def _spec(root: Root | None, data: Mapping[str, Any], path: Where) -> ComponentSpec | None:
     """Return the component named at `path`; None where the rest of the configuration is too wrong to tell."""
-    at: Any = root or data
-    for key in path:
-        at = getattr(at, key) if root else at.get(key) if isinstance(at, Mapping) else None
     try:
-        return ComponentSpec.model_validate(at)
+        return ComponentSpec.model_validate(at(root or data, path))
     except ValidationError:
         return None
 
@@ -171,8 +170,7 @@ def ignored(root: Root) -> list[str]:
         found.append("learner.momentum: ignored with learner.optimizer 'adamw'")
     if learner.train_embeddings and learner.freeze != "none":
         found.append(f"learner.train_embeddings: ignored while learner.freeze is {learner.freeze!r}")
-    if root.strategy.name == "finetune" and {"replay_size"} & learner.model_fields_set:
-        found.append("learner.replay_size: ignored with strategy 'finetune', which does not rehearse")
+    found += _ignored_by_the_strategy(root)
     if root.model.revision and (root.model.name.startswith("package:") or Path(root.model.name).is_dir()):
         found.append("model.revision: ignored, since model.name is not a hub id")
     return found
@@ -185,6 +183,22 @@ def _over(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
         below = joined.get(key)
         joined[key] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return joined
+
+
+def _ignored_by_the_strategy(root: Root) -> list[str]:
+    strategy, named = strategies.cls(root.strategy.name), f"strategy {root.strategy.name!r}"
+    held = [penalties.cls(spec.name) for spec in root.penalties]
+    found = []
+    if not strategy.rehearses and "replay_size" in root.learner.model_fields_set:
+        found.append(f"learner.replay_size: ignored with {named}, which does not rehearse")
+    given = root.memory.model_fields_set
+    if "policy" in given and not (strategy.rehearses or any(penalty.remembers for penalty in held)):
+        found.append(f"memory.policy: ignored with {named}, which stores nothing")
+    if "retrieval" in given and not (strategy.rehearses and strategy.descends and root.learner.replay_size):
+        found.append("memory.retrieval: ignored, since nothing is rehearsed")
+    if held and not strategy.descends:
+        found.append(f"penalties: ignored with {named}, which descends no gradient")
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Where, int]]:
@@ -272,7 +286,7 @@ def _put(data: dict[str, Any], where: Where, value: object, origin: str) -> None
     section = data
     for depth, key in enumerate(where[:-1]):
         inner = section.setdefault(key, {})
-        if isinstance(inner, str) and where[: depth + 1] in COMPONENTS:
+        if isinstance(inner, str) and registry(where[: depth + 1]):
             inner = section[key] = {"name": inner}
         if not isinstance(inner, dict):
             raise ConfigError(
@@ -294,6 +308,11 @@ def _with_secrets(
     secrets: set[Where],
 ) -> Any:  # noqa: ANN401 - any YAML value
     """Replace each `{file: PATH}` and `{env: NAME}` by what it points to, and note the place."""
+    if isinstance(value, list):
+        return [
+            _with_secrets(inner, (*where, str(number)), folder, environment, origins=origins, secrets=secrets)
+            for number, inner in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     if len(value) == 1 and where and (kind := next(iter(value))) in ("file", "env") and isinstance(value[kind], str):
@@ -351,7 +370,9 @@ def _in_data(loc: Sequence[str | int], data: Any, missing: bool) -> Where:  # no
     """Return the setting's place: inside a union, pydantic's has the branch's name as well."""
     where: list[str] = []
     for key in loc:
-        if isinstance(data, Mapping) and key in data:
+        if isinstance(data, list) and str(key).isdigit():
+            data = at(data, (str(key),))
+        elif isinstance(data, Mapping) and key in data:
             data = data[key]
         elif not missing:
             continue
@@ -382,7 +403,7 @@ def _of_values(data: Mapping[str, Any], origins: Mapping[Where, str]) -> dict[Wh
             for key, inner in value.items():
                 walk(inner, (*where, str(key)), origin)
         elif origin:
-            kept[(*where, "name") if where in COMPONENTS else where] = origin
+            kept[(*where, "name") if registry(where) else where] = origin
 
     walk(data, (), None)
     return kept
@@ -395,9 +416,9 @@ def _keys(where: Where, data: Mapping[str, Any]) -> list[str]:
         annotation = model.model_fields[key].annotation if key in getattr(model, "model_fields", {}) else None
         candidates = [annotation, *get_args(annotation)]
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-    if where in COMPONENTS:
+    if family := registry(where):
         spec = _spec(None, data, where)
-        return [*COMPONENTS[where].cls(spec.name).Config.model_fields] if spec else []
+        return [*family.cls(spec.name).Config.model_fields] if spec else []
     return list(getattr(model, "model_fields", ()))
 
 

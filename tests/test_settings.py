@@ -5,6 +5,7 @@ import os
 import pytest
 import yaml
 
+from streamlearn import fingerprint
 from streamlearn.drift import SIGNALS
 from streamlearn.errors import ConfigError
 from streamlearn.settings import check, ignored, load
@@ -320,12 +321,51 @@ def test_what_is_shown_can_be_loaded(write):
         (["learner.momentum=0.5", "learner.optimizer=sgd"], []),
         (["learner.train_embeddings=true", "learner.freeze=encoder"], ["learner.train_embeddings"]),
         (["strategy=finetune", "learner.replay_size=3"], ["learner.replay_size"]),
+        (["strategy=finetune", "memory.policy=ring"], ["memory.policy"]),
+        (["strategy=finetune", "memory.policy=ring", "penalties=[ewc]"], []),
+        (["strategy=finetune", "memory.retrieval=class-balanced"], ["memory.retrieval"]),
+        (["learner.replay_size=0", "memory.retrieval=class-balanced"], ["memory.retrieval"]),
+        (["memory.retrieval=class-balanced", "memory.policy=ring", "penalties=[lwf]"], []),
         (["model.name=package:x", "model.revision=main"], ["model.revision"]),
         (["model.revision=main"], []),
     ],
 )
 def test_settings_without_effect_are_told(write, sets, expected):
     assert [line.partition(":")[0] for line in ignored(load(write(), sets, {}).root)] == expected
+
+
+def test_penalties_are_a_list_of_components(write):
+    settings = load(write("penalties: [lwf, {name: ewc, every: 7}]\n"), environment={})
+    assert [config.every for path, config in settings.components.items() if path[0] == "penalties"] == [500, 7]
+    shown = yaml.safe_load(settings.show())["penalties"]
+    assert [(each["name"], each["every"]) for each in shown] == [("lwf", 500), ("ewc", 7)]
+    assert shown[1]["decay"] == 0.9
+    assert fingerprint.configuration(settings.root)["penalties"] == shown
+    assert yaml.safe_load(load(write(base=settings.show()), environment={}).show())["penalties"] == shown
+
+
+def test_a_secret_in_a_list_is_put_in_and_never_shown(write):
+    settings = load(write("penalties: [{name: lwf, every: {env: EVERY}}]\n"), environment={"EVERY": "4711"})
+    assert settings.components["penalties", "0"].every == 4711
+    assert "4711" not in settings.show()
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("penalties: [lwf, ewk]\n", ":5: penalties.1.name: there is no penalty named 'ewk'; did you mean 'ewc'?"),
+        (
+            "penalties: [{name: lwf, evry: 3}]\n",
+            ":5: penalties.0.evry: there is no such setting; did you mean 'every'?",
+        ),
+        ("penalties: [{name: ewc, every: 0}]\n", ":5: penalties.0.every: input should be greater than or equal to 1"),
+        ("penalties: lwf\n", ":5: penalties: input should be a valid tuple"),
+        ("penalties: [{every: 3}]\n", ":5: penalties.0.name: is required"),
+        ("penalties: [3]\n", ":5: penalties.0: "),
+    ],
+)
+def test_what_is_wrong_with_a_penalty_is_named(write, more, expected):
+    assert expected in refusal(write(more))
 
 
 def test_the_environment_is_left_as_it_was(write):

@@ -35,9 +35,18 @@ def after(world):
     )
 
 
-@pytest.mark.parametrize(("turns", "optimizer"), [(0, "adamw"), (9, "sgd"), (20, "adamw")])
-def test_a_service_goes_on_from_its_snapshot(tiny, tmp_path, turns, optimizer):
-    sections = {**SECTIONS, "learner": {"optimizer": optimizer, "dropout": 0.1}}
+REHEARSAL = {
+    "strategy": "derpp",
+    "penalties": [{"name": "lwf", "every": 3}, {"name": "ewc", "every": 2}],
+    "memory": {"capacity": 20, "policy": "loss-aware", "retrieval": "class-balanced-others"},
+}
+
+
+@pytest.mark.parametrize(
+    ("turns", "optimizer", "more"), [(0, "adamw", {}), (9, "sgd", {}), (20, "adamw", {}), (9, "adamw", REHEARSAL)]
+)
+def test_a_service_goes_on_from_its_snapshot(tiny, tmp_path, turns, optimizer, more):
+    sections = {**SECTIONS, **more, "learner": {"optimizer": optimizer, "dropout": 0.1}}
     whole = World(tiny, partitions=1, **sections)
     whole.produce(*stream())
     for _ in range(turns):

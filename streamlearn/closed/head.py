@@ -38,9 +38,7 @@ class RidgeHead:
         self, layers: int, width: int, size: int, *, ridge: float, seed: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.features = LayerFeatures(layers, width, size, seed=seed, device=device)
-        self.regression = LeastSquares(
-            self.features.size + layers * width, ridge=ridge, device=device, dtype=dtype
-        )
+        self.regression = LeastSquares(self.features.size + layers * width, ridge=ridge, device=device, dtype=dtype)
         self.means = ClassMeans(layers * width, device)
         self.first_hidden = torch.zeros(0, layers, width, device=device)  # until the centre is fixed
         self.first_labels = torch.zeros(0, dtype=torch.int64, device=device)
@@ -107,4 +105,3 @@ class RidgeHead:
         self.means.sums.zero_()
         self.means.counts.zero_()
         self._take(self.first_hidden, self.first_labels)
-

@@ -1,42 +1,46 @@
 """Which stored sample gives way to a new one."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
-from streamlearn.registry import Config, Registry
+from streamlearn.memory.columns import Columns
+from streamlearn.registry import Config as BaseConfig
+from streamlearn.registry import Registry
 
-if TYPE_CHECKING:
-    from streamlearn.memory.replay import ReplayMemory
 
+class Policy:
+    """The base of all policies: decides for a full memory. While there is room, every sample is stored.
 
-class Policy(Protocol):
-    """Decides for a full memory. While there is room, every sample is stored."""
+    A policy keeps nothing to itself: what it decides is a function of the memory's columns and of the stream.
+    """
 
-    def slot(self, label: int, memory: "ReplayMemory", rng: np.random.Generator) -> int | None:
+    watches_losses: ClassVar[bool] = False  # the learner tells the memory the losses of stored samples
+
+    class Config(BaseConfig):
+        """Nothing to set."""
+
+    def __init__(self, config: Any = None) -> None:  # noqa: ANN401 - each policy's own Config
+        self.config = config if config is not None else self.Config()
+
+    def slot(self, label: int, memory: Columns, rng: np.random.Generator) -> int | None:
         """Return the slot to overwrite with a sample of class `label`, or None to let the sample go.
 
         Called after the sample was counted in `memory.seen` and `memory.seen_by_label`.
         """
-        ...
+        raise NotImplementedError
 
 
 policies: Registry[Policy] = Registry("policy")
 
 
 @policies.register("reservoir")
-class Reservoir:
+class Reservoir(Policy):
     """Every sample of the stream is equally likely to be in the memory (Vitter, "Random sampling with a reservoir",
     ACM TOMS 1985, algorithm R): the n-th is stored with probability capacity / n."""
 
-    class Config(Config):
-        """Nothing to set."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def slot(self, label: int, memory: "ReplayMemory", rng: np.random.Generator) -> int | None:
+    def slot(self, label: int, memory: Columns, rng: np.random.Generator) -> int | None:
         """Draw a number below the count of samples seen: it is a slot, or the sample goes."""
         del label
         slot = int(rng.integers(memory.seen))
@@ -44,18 +48,12 @@ class Reservoir:
 
 
 @policies.register("class-balanced")
-class ClassBalanced:
+class ClassBalanced(Policy):
     """Classes share the memory as evenly as the stream allows (Chrysakis and Moens, "Online continual learning from
     imbalanced data", ICML 2020, algorithm 1): a sample of a smaller class takes the place of one of the largest class;
     within the largest classes it is a reservoir."""
 
-    class Config(Config):
-        """Nothing to set."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def slot(self, label: int, memory: "ReplayMemory", rng: np.random.Generator) -> int | None:
+    def slot(self, label: int, memory: Columns, rng: np.random.Generator) -> int | None:
         """Overwrite a random sample of a largest class, or play the class's own reservoir."""
         largest = memory.largest_label()
         mine: Sequence[int] = memory.slots_of(label)

@@ -1,6 +1,6 @@
 """The replay memory: a fixed number of samples of the past, in columns, that the learner rehearses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from streamlearn.batch import Batch, IntArray, Tokens
 from streamlearn.memory.policy import Policy
+from streamlearn.memory.retrieval import Retrieval, Uniform
 from streamlearn.registry import ComponentSpec, Config
 
 
@@ -20,27 +21,41 @@ class MemoryConfig(Config):
     policy: ComponentSpec = Field(
         ComponentSpec(name="reservoir"),
         description="reservoir: every sample of the stream is equally likely to be kept. "
-        "class-balanced: classes share the memory as evenly as the stream allows.",
+        "class-balanced: classes share the memory as evenly as the stream allows. "
+        "ring: the newest samples of each class. loss-aware: what is known well gives way first.",
+    )
+    retrieval: ComponentSpec = Field(
+        ComponentSpec(name="uniform"),
+        description="What is rehearsed. uniform: every stored sample is equally likely. class-balanced: every stored "
+        "class is. class-balanced-others: every class that is not in the new batch.",
     )
 
 
 class ReplayMemory:
-    """Stores at most `capacity` samples; inserting, removing and looking up by id take constant time.
+    """Stores at most `capacity` samples; removing and looking up by id take constant time, and so does inserting, but
+    for what the policy does.
 
-    All columns are allocated once, so the memory's size is known at start (`nbytes`). Slots 0 to len - 1 are in use:
-    a removed sample's slot is filled with the last one, so that a uniform sample is one vectorised gather.
+    All columns but the outputs' are allocated once, so the memory's size is known at start (`nbytes`). Stored outputs
+    widen with what is stored, in powers of two, up to `max_outputs`. Slots 0 to len - 1 are in use: a removed sample's
+    slot is filled with the last one, so that a uniform sample is one vectorised gather.
 
     Args:
         capacity: how many samples fit.
         width: the longest text, in tokens.
         vocabulary_size: token ids are below it; they are stored in the smallest integer type that holds it.
         policy: decides what gives way once the memory is full.
-        outputs: numbers a sample's stored output has (0: none are stored), kept as float32.
+        retrieval: decides what is rehearsed.
+        max_outputs: numbers of a sample's output that are kept at most; what lies beyond is not.
     """
 
-    def __init__(self, capacity: int, width: int, vocabulary_size: int, policy: Policy, *, outputs: int = 0) -> None:
+    def __init__(
+        self, capacity: int, width: int, vocabulary_size: int, policy: Policy, retrieval: Retrieval | None = None,
+        *, max_outputs: int = 10_000,
+    ) -> None:  # fmt: skip
         self.capacity = capacity
         self.policy = policy
+        self.retrieval = retrieval if retrieval is not None else Uniform()
+        self.max_outputs = max_outputs
         self.seen = 0
         self.seen_by_label: dict[int, int] = {}
         self.width = width
@@ -48,7 +63,9 @@ class ReplayMemory:
         self._lengths: IntArray = np.zeros(capacity, np.min_scalar_type(width))
         self._labels: IntArray = np.zeros(capacity, np.int32)
         self._place: IntArray = np.zeros(capacity, np.int32)  # where a slot stands in its class's list of slots
-        self._outputs: npt.NDArray[np.float32] = np.zeros((capacity, outputs), np.float32)
+        self._order: IntArray = np.zeros(capacity, np.int64)  # `seen` when the sample was stored
+        self._losses: npt.NDArray[np.float32] = np.full(capacity, -1, np.float32)  # below 0: not known
+        self._outputs: npt.NDArray[np.float32] = np.zeros((capacity, 0), np.float32)  # nan: not known then
         self._ids: list[str] = [""] * capacity
         self._slot_of: dict[str, int] = {}
         self._slots: list[list[int]] = []  # by label
@@ -63,9 +80,32 @@ class ReplayMemory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the columns: constant from the start on. Ids are strings on top, of at most 256 characters."""
-        columns = (self._tokens, self._lengths, self._labels, self._place, self._outputs)
+        """Bytes of the columns: constant from the start on, but for stored outputs. Ids are strings on top, of at most
+        256 characters."""
+        columns = (
+            self._tokens, self._lengths, self._labels, self._place, self._order, self._losses, self._outputs
+        )  # fmt: skip
         return sum(column.nbytes for column in columns)
+
+    @property
+    def labels(self) -> IntArray:
+        """The class of each stored sample: (len,)."""
+        return self._labels[: self._size]
+
+    @property
+    def order(self) -> IntArray:
+        """When each was stored, (len,): a smaller number is older."""
+        return self._order[: self._size]
+
+    @property
+    def losses(self) -> npt.NDArray[np.float32]:
+        """The loss of each when the model last saw it while learning, (len,); below 0 where that is not known."""
+        return self._losses[: self._size]
+
+    @property
+    def class_sizes(self) -> IntArray:
+        """How many stored samples each label has, by its number."""
+        return self._counts
 
     def counts(self) -> dict[int, int]:
         """Return how many samples each label has in the memory."""
@@ -83,7 +123,14 @@ class ReplayMemory:
         """Offer the batch's samples one after the other; the policy decides what stays.
 
         A sample whose id is already stored replaces the stored one in place and is not counted again.
+
+        Args:
+            batch: the samples.
+            rng: for the policy.
+            outputs: what the model said of each, (n, classes), to be stored with it.
         """
+        if outputs is not None:
+            self._widen(outputs.shape[1])
         for row, (sample_id, label) in enumerate(zip(batch.ids, batch.labels.tolist(), strict=True)):
             slot = self._slot_of.get(sample_id)
             if slot is None:
@@ -92,20 +139,31 @@ class ReplayMemory:
                 slot = self._size if self._size < self.capacity else self.policy.slot(label, self, rng)
                 if slot is None:
                     continue
+                self._order[slot] = self.seen
             self._write(slot, sample_id, label, batch.tokens, row)
             if outputs is not None:
-                self._outputs[slot] = outputs[row]
+                kept = outputs[row, : self.max_outputs]
+                self._outputs[slot, : len(kept)] = np.where(np.isfinite(kept), kept, np.nan)
 
-    def sample(self, size: int, rng: np.random.Generator) -> Batch:
-        """Draw min(size, len) samples, uniformly and without replacement."""
-        return self.gather(rng.choice(self._size, min(size, self._size), replace=False))
+    def note(self, losses: Mapping[str, float]) -> None:
+        """Keep the newest losses of stored samples, by id; what is not stored is passed over."""
+        for sample_id, loss in losses.items():
+            slot = self._slot_of.get(sample_id)
+            if slot is not None:
+                self._losses[slot] = loss
+
+    def sample(self, size: int, rng: np.random.Generator, labels: IntArray | None = None) -> Batch:
+        """Draw at most `size` samples without replacement, as the retrieval chooses beside new ones of `labels`."""
+        return self.gather(self.retrieval.slots(size, self, np.zeros(0, int) if labels is None else labels, rng))
 
     def gather(self, slots: IntArray) -> Batch:
         """Return the samples of these slots, as a batch of copies."""
         lengths = self._lengths[slots].astype(np.int64)
         width = int(lengths.max(initial=1))
         tokens = Tokens(self._tokens[slots, :width].astype(np.int64), lengths)
-        return Batch(tokens, self._labels[slots].astype(np.int64), [self._ids[slot] for slot in slots.tolist()])
+        outputs = self._outputs[slots] if self._outputs.shape[1] else None
+        ids = [self._ids[slot] for slot in slots.tolist()]
+        return Batch(tokens, self._labels[slots].astype(np.int64), ids, outputs)
 
     def remove(self, sample_id: str) -> bool:
         """Forget one sample, if it is there. What the slot held is overwritten."""
@@ -118,11 +176,13 @@ class ReplayMemory:
             label = int(self._labels[last])
             self._tokens[slot], self._lengths[slot] = self._tokens[last], self._lengths[last]
             self._labels[slot], self._outputs[slot] = label, self._outputs[last]
+            self._order[slot], self._losses[slot] = self._order[last], self._losses[last]
             self._place[slot] = self._place[last]
             self._slots[label][int(self._place[last])] = slot
             self._ids[slot] = self._ids[last]
             self._slot_of[self._ids[slot]] = slot
-        self._tokens[last], self._lengths[last], self._ids[last], self._outputs[last] = 0, 0, "", 0
+        self._tokens[last], self._lengths[last], self._ids[last], self._outputs[last] = 0, 0, "", np.nan
+        self._losses[last] = -1
         self._size -= 1
         return True
 
@@ -134,6 +194,8 @@ class ReplayMemory:
             "lengths": torch.from_numpy(self._lengths[:n].astype(np.int32)),
             "labels": torch.from_numpy(self._labels[:n].copy()),
             "place": torch.from_numpy(self._place[:n].copy()),
+            "order": torch.from_numpy(self._order[:n].copy()),
+            "losses": torch.from_numpy(self._losses[:n].copy()),
             "outputs": torch.from_numpy(self._outputs[:n].copy()),
             "ids": self._ids[:n],
             "seen": self.seen,
@@ -146,15 +208,18 @@ class ReplayMemory:
         assert n <= self.capacity, f"{n} samples do not fit into {self.capacity}"
         self._size, self.seen = n, int(state["seen"])
         self.seen_by_label = {int(label): int(count) for label, count in state["seen_by_label"]}
-        for column, name in (
-            (self._tokens, "tokens"),
-            (self._lengths, "lengths"),
-            (self._labels, "labels"),
-            (self._place, "place"),
-            (self._outputs, "outputs"),
+        self._outputs = np.full((self.capacity, state["outputs"].shape[1]), np.nan, np.float32)
+        for column, name, empty in (
+            (self._tokens, "tokens", 0),
+            (self._lengths, "lengths", 0),
+            (self._labels, "labels", 0),
+            (self._place, "place", 0),
+            (self._order, "order", 0),
+            (self._losses, "losses", -1),
+            (self._outputs, "outputs", np.nan),
         ):
             column[:n] = state[name].numpy()
-            column[n:] = 0
+            column[n:] = empty
         self._ids = [*state["ids"], *[""] * (self.capacity - n)]
         self._slot_of = {sample_id: slot for slot, sample_id in enumerate(self._ids[:n])}
         counts = np.bincount(self._labels[:n], minlength=max(self.seen_by_label, default=-1) + 1)
@@ -172,6 +237,7 @@ class ReplayMemory:
         self._tokens[slot, :length] = tokens.ids[row, :length]
         self._tokens[slot, length:] = 0
         self._lengths[slot], self._labels[slot] = length, label
+        self._losses[slot], self._outputs[slot] = -1, np.nan
         self._ids[slot] = sample_id
         self._slot_of[sample_id] = slot
         if label >= len(self._slots):
@@ -180,6 +246,14 @@ class ReplayMemory:
         self._place[slot] = len(self._slots[label])
         self._slots[label].append(slot)
         self._counts[label] += 1
+
+    def _widen(self, outputs: int) -> None:
+        """Make room for outputs of so many numbers."""
+        if min(outputs, self.max_outputs) > self._outputs.shape[1]:
+            width = min(1 << max(4, (outputs - 1).bit_length()), self.max_outputs)
+            wider = np.full((self.capacity, width), np.nan, np.float32)
+            wider[:, : self._outputs.shape[1]] = self._outputs
+            self._outputs = wider
 
     def _unlink(self, slot: int) -> None:
         """Take a slot out of the indexes: its class's list (the last of the list moves into the hole) and its id."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from streamlearn.batch import Batch, Tokens
@@ -30,8 +32,9 @@ class Rehearsing(Protocol):
         """Return the batch's labels on the model's device: (n,)."""
         ...
 
-    def rehearse(self, memory: "ReplayMemory") -> Batch:
-        """Draw this step's share of stored samples; an empty batch while the memory is empty."""
+    def rehearse(self, memory: "ReplayMemory", batch: Batch, draw: int = 0) -> Batch:
+        """Draw this step's share of stored samples, to be rehearsed beside the new batch; an empty batch while the
+        memory is empty. Each number of `draw` is another draw."""
         ...
 
 
@@ -70,6 +73,11 @@ class Strategy:
 
         The labels' numbers are below `len(learner.task.labels)`, which may have grown since the last batch.
         """
+
+    def stored(self) -> npt.NDArray[np.float32] | None:
+        """Return what the memory is to keep with each sample of the batch that was learned, (n, classes); None where
+        nothing is."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Return its state, as live tensors and JSON values."""

@@ -13,5 +13,5 @@ class ER(Strategy):
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the mean loss over the new samples and the rehearsed ones."""
-        joint = concat(batch, learner.rehearse(memory))
+        joint = concat(batch, learner.rehearse(memory, batch))
         return {"joint": learner.task.loss(learner.forward(joint), learner.labels(joint))}

@@ -76,6 +76,10 @@ class Task(Protocol):
         """Return the mean loss of scores (n, classes) for labels (n,)."""
         ...
 
+    def losses(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each sample: (n,)."""
+        ...
+
     def scores(self, output: torch.Tensor, top_k: int) -> Scores:
         """Turn the model's output (n, classes) into probabilities."""
         ...

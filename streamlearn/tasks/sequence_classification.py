@@ -53,6 +53,10 @@ class SequenceClassification:
         """Return the mean cross-entropy of scores (n, classes) for labels (n,)."""
         return functional.cross_entropy(scores, labels)
 
+    def losses(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return each sample's cross-entropy: (n,)."""
+        return functional.cross_entropy(scores, labels, reduction="none")
+
     def scores(self, output: torch.Tensor, top_k: int) -> Scores:
         """Softmax, and the `top_k` likeliest classes of each event."""
         probabilities = output.softmax(dim=-1)

@@ -18,7 +18,7 @@ POLICIES = list(policies)
 
 
 def memory(policy: str = "reservoir", capacity: int = 8, width: int = 6) -> ReplayMemory:
-    return ReplayMemory(capacity, width, 30_522, policies.build(ComponentSpec(name=policy)), outputs=2)
+    return ReplayMemory(capacity, width, 30_522, policies.build(ComponentSpec(name=policy)))
 
 
 def batch(rows: list[tuple[str, int]], length: int = 3) -> Batch:
@@ -59,6 +59,7 @@ class Machine(RuleBasedStateMachine):
         self.step += 1
         if rows:
             self.replay.insert(batch(rows), rng.stream(0, "memory", self.step))
+            self.replay.note({sample_id: len(sample_id) + label for sample_id, label in rows})
         self.labels.update(rows)
 
     @rule(sample_id=st.integers(0, 30).map(str))
@@ -89,17 +90,14 @@ class Machine(RuleBasedStateMachine):
         stored = self.replay.gather(np.arange(len(self.replay)))
         for sample_id, label in zip(stored.ids, stored.labels.tolist(), strict=True):
             assert sample_id in self.labels
-            if self.policy == "class-balanced":
-                assert label in range(5)
+            assert label in range(5)
 
 
-class BalancedMachine(Machine):
-    policy = "class-balanced"
-
-
-TestReservoir = Machine.TestCase
-TestBalanced = BalancedMachine.TestCase
-TestReservoir.settings = TestBalanced.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+for name in POLICIES:  # a machine for each policy that is registered
+    case = type(name, (Machine,), {"policy": name, "__module__": __name__}).TestCase
+    case.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+    globals()[f"Test_{name.replace('-', '_')}"] = case
+del case
 
 
 def assert_same(one: ReplayMemory, two: ReplayMemory) -> None:

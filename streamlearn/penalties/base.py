@@ -1,0 +1,61 @@
+"""What a penalty is: a loss beside the strategy's, against a past state of the model."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from streamlearn.batch import Batch
+from streamlearn.memory import ReplayMemory
+from streamlearn.model import Model
+from streamlearn.registry import Config as BaseConfig
+from streamlearn.registry import Registry
+from streamlearn.strategies import Rehearsing
+
+
+class Penalty:
+    """The base of all penalties. A stream has no task boundaries, so the past state is taken anew every so many steps.
+
+    Whatever it does is a function of the batches in their order and of the streams of `streamlearn.rng`.
+    """
+
+    remembers: ClassVar[bool] = False  # needs the memory filled, whether or not the strategy rehearses
+
+    class Config(BaseConfig):
+        """How often the past is taken anew, and how much it weighs."""
+
+        every: int = Field(500, ge=1, description="Optimizer steps between two consolidations.")
+        strength: float = Field(1.0, ge=0, description="Weight of the penalty beside the strategy's loss.")
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - each penalty's own Config
+        self.config = config
+
+    def penalty(self, learner: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return named scalar losses for the new batch; none before the first consolidation."""
+        raise NotImplementedError
+
+    def consolidate(self, learner: Rehearsing, memory: ReplayMemory) -> None:
+        """Take the model as it is now for the past. Called every `config.every` steps, outside of any step."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its state, as live tensors and JSON values."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take over what a penalty of the same configuration returned."""
+        raise NotImplementedError
+
+
+penalties: Registry[Penalty] = Registry("penalty")
+
+
+def trained(model: Model) -> dict[str, torch.nn.Parameter]:
+    """Return the parameters that learning moves, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def copies(weights: Mapping[str, torch.Tensor], device: torch.device | None = None) -> dict[str, torch.Tensor]:
+    """Return the tensors' values, as tensors of their own."""
+    return {name: tensor.detach().clone().to(device or tensor.device) for name, tensor in weights.items()}

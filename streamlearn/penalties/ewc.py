@@ -1,0 +1,85 @@
+"""Elastic weight consolidation, online: Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks",
+PNAS 2017 (arXiv 1612.00796); Schwarz et al., "Progress & Compress", ICML 2018 (arXiv 1805.06370), section 3."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from streamlearn import rng
+from streamlearn.batch import Batch
+from streamlearn.memory import ReplayMemory
+from streamlearn.penalties.base import Penalty, copies, penalties, trained
+from streamlearn.strategies import Rehearsing
+
+
+@penalties.register("ewc")
+class EWC(Penalty):
+    """Weights are held where they were at the last consolidation, each by how much the model's answers on stored
+    samples hang on it: the diagonal of the Fisher information, of which older ones fade by `decay`.
+
+    Rows that the head got since then are free. A consolidation costs a backward pass a sample.
+    """
+
+    remembers: ClassVar[bool] = True
+
+    class Config(Penalty.Config):
+        """How the Fisher information is found and kept."""
+
+        strength: float = Field(100.0, ge=0, description="Weight of the penalty beside the strategy's loss.")
+        decay: float = Field(0.9, ge=0, le=1, description="What is left of the older Fisher information each time.")
+        samples: int = Field(32, ge=1, le=10_000, description="Stored samples of one consolidation.")
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Penalty
+        super().__init__(config)
+        self._anchor: dict[str, torch.Tensor] = {}
+        self._fisher: dict[str, torch.Tensor] = {}
+
+    def penalty(self, learner: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return strength / 2 times the squared distance from the anchor, weighted by the Fisher information."""
+        del batch
+        if not self._anchor:
+            return {}
+        now = trained(learner.model)
+        parts = [
+            (self._fisher[name] * (now[name][: len(anchor)] - anchor).square()).sum()
+            for name, anchor in self._anchor.items()
+        ]
+        return {"ewc": self.config.strength / 2 * torch.stack(parts).sum()}
+
+    def consolidate(self, learner: Rehearsing, memory: ReplayMemory) -> None:
+        """Let the older Fisher information fade, add that of stored samples, and anchor the weights where they are."""
+        if not len(memory):
+            return
+        draw = rng.stream(learner.seed, "ewc", learner.step)
+        slots = draw.choice(len(memory), min(self.config.samples, len(memory)), replace=False)
+        now = trained(learner.model)
+        fresh = {name: torch.zeros_like(parameter) for name, parameter in now.items()}
+        for slot in slots.tolist():
+            scores = learner.model(memory.gather(np.array([slot])).tokens)
+            label = _answer(scores, draw)
+            loss = learner.task.loss(scores, torch.tensor([label], device=scores.device))
+            for name, gradient in zip(
+                fresh, torch.autograd.grad(loss, list(now.values()), allow_unused=True), strict=True
+            ):
+                if gradient is not None:
+                    fresh[name] += gradient.square() / len(slots)
+        for name, old in self._fisher.items():
+            fresh[name][: len(old)] += self.config.decay * old
+        self._fisher, self._anchor = fresh, copies(now)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the anchor and the Fisher information."""
+        return {"anchor": dict(self._anchor), "fisher": dict(self._fisher)}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take both over."""
+        self._anchor, self._fisher = copies(state["anchor"], device), copies(state["fisher"], device)
+
+
+def _answer(scores: torch.Tensor, draw: np.random.Generator) -> int:
+    """Draw a class from what the model says, (1, classes): the information is about its answers, not the labels."""
+    ends = scores.detach().double().softmax(dim=1)[0].cumsum(0).cpu().numpy()
+    return min(int(np.searchsorted(ends, draw.random() * ends[-1], side="right")), len(ends) - 1)

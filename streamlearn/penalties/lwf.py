@@ -1,0 +1,65 @@
+"""Learning without forgetting: Li and Hoiem, ECCV 2016 (arXiv 1606.09282)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch.func import functional_call
+from torch.nn import functional
+
+from streamlearn.batch import Batch
+from streamlearn.memory import ReplayMemory
+from streamlearn.penalties.base import Penalty, copies, penalties, trained
+from streamlearn.strategies import Rehearsing
+
+
+@penalties.register("lwf")
+class LwF(Penalty):
+    """On the new samples the model keeps answering as its own copy of the last consolidation does, over the classes
+    that the copy knew. Needs no memory; costs a forward pass of the copy and one more of the model.
+    """
+
+    class Config(Penalty.Config):
+        """How the copy is taken and followed."""
+
+        temperature: float = Field(2.0, gt=0, description="Of both softmaxes: higher tells more of unlikely classes.")
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Penalty
+        super().__init__(config)
+        self._known = 0  # classes
+        self._weights: dict[str, torch.Tensor] = {}  # of the copy; what is not trained is the model's own
+
+    def penalty(self, learner: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the distillation loss: the cross-entropy of both softmaxes, less the copy's own entropy."""
+        if self._known < 2:  # one class has one answer
+            return {}
+        scale = self.config.temperature
+        teacher = functional.softmax(self._teach(learner, batch)[:, : self._known] / scale, dim=1)
+        student = functional.log_softmax(learner.forward(batch)[:, : self._known] / scale, dim=1)
+        loss = functional.kl_div(student, teacher, reduction="batchmean")
+        return {"lwf": self.config.strength * scale**2 * loss}
+
+    def consolidate(self, learner: Rehearsing, memory: ReplayMemory) -> None:
+        """Copy the trained weights."""
+        del memory
+        self._known, self._weights = learner.model.head.size, copies(trained(learner.model))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the copy."""
+        return {"known": self._known, "weights": dict(self._weights)}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take over a copy."""
+        self._known, self._weights = int(state["known"]), copies(state["weights"], device)
+
+    def _teach(self, learner: Rehearsing, batch: Batch) -> torch.Tensor:
+        """Return the copy's scores, without dropout."""
+        model, training = learner.model, learner.model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                scores: torch.Tensor = functional_call(model, self._weights, (batch.tokens,))
+        finally:
+            model.train(training)
+        return scores

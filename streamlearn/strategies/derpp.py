@@ -1,0 +1,60 @@
+"""DER++: Buzzega et al., "Dark experience for general continual learning: a strong, simple baseline", NeurIPS 2020
+(arXiv 2004.07211)."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+
+from streamlearn.batch import Batch, concat
+from streamlearn.memory import ReplayMemory
+from streamlearn.registry import Config as BaseConfig
+from streamlearn.strategies.base import Rehearsing, Strategy, strategies
+
+
+@strategies.register("derpp")
+class DERpp(Strategy):
+    """The scores that the model gave a sample when it was new are stored with it. Of two rehearsals, one is drawn
+    towards its stored scores, the other is learned by its labels.
+
+    Stored scores cover the classes that were known then, and the distance is a mean over those alone.
+    """
+
+    class Config(BaseConfig):
+        """The weights of the two rehearsals; the new samples' loss weighs 1."""
+
+        alpha: float = Field(0.2, ge=0, description="Weight of the squared distance to the stored scores.")
+        beta: float = Field(0.5, ge=0, description="Weight of the loss by labels, on another draw.")
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Strategy
+        super().__init__(config)
+        self._scores: torch.Tensor | None = None
+
+    def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
+        """Return the new samples' loss, the distance of one draw, and the loss of another."""
+        dark, bright = learner.rehearse(memory, batch, 0), learner.rehearse(memory, batch, 1)
+        joint = concat(concat(batch, dark), bright)
+        scores, labels = learner.forward(joint), learner.labels(joint)
+        new, end = len(batch), len(batch) + len(dark)
+        self._scores = scores[:new].detach()
+        losses = {"new": learner.task.loss(scores[:new], labels[:new])}
+        if dark.outputs is not None:
+            losses["dark"] = self.config.alpha * distance(scores[new:end], dark.outputs)
+        if len(bright):
+            losses["rehearsed"] = self.config.beta * learner.task.loss(scores[end:], labels[end:])
+        return losses
+
+    def stored(self) -> npt.NDArray[np.float32] | None:
+        """Return the scores that the last `loss` had for the new samples, before its step."""
+        return None if self._scores is None else self._scores.cpu().numpy()
+
+
+def distance(scores: torch.Tensor, outputs: npt.NDArray[np.float32]) -> torch.Tensor:
+    """Return the mean squared distance of scores (n, classes) to outputs (n, width), where those are not nan."""
+    width = min(scores.shape[1], outputs.shape[1])
+    target = torch.from_numpy(outputs[:, :width]).to(scores.device)
+    known = ~target.isnan()
+    gaps = (scores[:, :width] - target.nan_to_num()) * known  # nan times 0 would be nan
+    return gaps.square().sum() / known.sum().clamp(min=1)

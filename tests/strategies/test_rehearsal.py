@@ -1,0 +1,88 @@
+"""The strategies that rehearse, held to their papers."""
+
+import numpy as np
+import pytest
+import torch
+
+from streamlearn.batch import Batch, pad
+from streamlearn.strategies.derpp import distance
+from tests.learners import build, stream
+
+
+def batch_of(own, samples):
+    numbers = np.array([own.task.labels.add(sample.label) for sample in samples])
+    own.model.head.grow(len(own.task.labels), own.optimizer)
+    return Batch(pad([sample.tokens for sample in samples]), numbers, [sample.id for sample in samples])
+
+
+def test_er_ace_lets_new_samples_compete_among_their_own_classes(tiny):
+    own = build(tiny, "er-ace")
+    own.add(stream([0, 1, 2, 3] * 4))
+    own.memory.load_state_dict(build(tiny).memory.state_dict())  # nothing to rehearse: the new loss alone
+    own.optimizer.zero_grad()
+    own.strategy.loss(own, batch_of(own, stream([4, 1] * 4, start=100)), own.memory)["new"].backward()
+    gradient = own.model.head.weight.grad[:5].abs().sum(dim=1)
+    assert gradient[[1, 4]].min() > 0
+    assert gradient[[0, 2, 3]].max() == 0
+
+
+def test_er_ace_is_plain_replay_where_all_classes_are_in_the_batch(tiny):
+    own = build(tiny, "er-ace")
+    own.add(stream([0, 1, 2, 3] * 4))
+    batch = batch_of(own, stream([3, 2, 1, 0], start=100))
+    losses = own.strategy.loss(own, batch, own.memory)
+    replay = own.rehearse(own.memory, batch)
+    for name, part in (("new", batch), ("rehearsed", replay)):
+        assert torch.allclose(losses[name], own.task.loss(own.forward(part), own.labels(part)), atol=1e-5)
+
+
+def test_er_ace_learns_nothing_new_of_a_single_class(tiny):
+    own = build(tiny, "er-ace")
+    own.add(stream([0, 1] * 4))
+    assert own.strategy.loss(own, batch_of(own, stream([2] * 4, start=100)), own.memory)["new"] == 0
+
+
+def test_derpp_stores_what_the_model_said_before_the_step(tiny):
+    own = build(tiny, "derpp")
+    own.add(stream([0, 1] * 4))
+    samples = stream([2, 1] * 4, start=100)
+    batch = batch_of(own, samples)
+    with torch.no_grad():
+        said = own.forward(batch).numpy()
+    own.add(samples)
+    stored = own.memory.gather(np.arange(8, 16))
+    assert np.allclose(stored.outputs[:, :3], said, atol=1e-4)
+    assert np.isnan(stored.outputs[:, 3:]).all()
+    older = own.memory.gather(np.arange(8))
+    assert np.isfinite(older.outputs[:, :2]).all()
+    assert np.isnan(older.outputs[:, 2:]).all()
+
+
+def test_derpp_measures_the_distance_where_it_is_known():
+    scores = torch.tensor([[1.0, 2.0, 50.0], [3.0, 70.0, 9.0]], requires_grad=True)
+    nan = np.nan
+    outputs = np.array([[0, 4, nan, nan], [3, nan, nan, nan]], np.float32)
+    value = distance(scores, outputs)
+    assert value.item() == pytest.approx((1 + 4 + 0) / 3)
+    value.backward()
+    assert torch.isfinite(scores.grad).all()
+    assert scores.grad[:, 2].abs().max() == 0
+    assert distance(scores[:0], outputs[:0]) == 0
+
+
+def test_two_draws_of_a_step_differ_and_repeat(tiny):
+    own = build(tiny, "derpp", capacity=40)
+    own.add(stream([0, 1] * 20))
+    batch = batch_of(own, stream([0], start=100))
+    one, two, again = (own.rehearse(own.memory, batch, draw) for draw in (0, 1, 0))
+    assert one.ids != two.ids
+    assert one.ids == again.ids
+
+
+def test_stored_outputs_are_bounded(tiny):
+    own = build(tiny, "derpp")
+    own.memory.max_outputs = 20
+    own.add(stream(range(80)))
+    assert own.memory.gather(np.arange(4)).outputs.shape == (4, 20)
+    assert own.memory.state_dict()["outputs"].shape == (20, 20)
+    assert own.memory.nbytes < build(tiny).memory.nbytes + 20 * 20 * 4 + 1
