@@ -32,16 +32,15 @@ class Branch(nn.Module):
         self._originals = tuple(stack[len(stack) - depth :])  # a tuple: they are not modules of this one
 
     @contextmanager
-    def listening(self) -> Iterator[list[Call]]:
-        """Yield a list that fills with the originals' calls, in order, while the encoder runs."""
-        calls: list[Call] = []
+    def listening(self, calls: list[Call]) -> Iterator[None]:
+        """Fill a list with the originals' calls, in order, while the encoder runs."""
 
         def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             calls.append((args, kwargs))
 
         hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in self._originals]
         try:
-            yield calls
+            yield
         finally:
             for hook in hooks:
                 hook.remove()

@@ -350,7 +350,8 @@ def freeze(model: Model, config: LearnerConfig) -> None:
 
 
 def _optimizer(config: LearnerConfig, model: Model) -> torch.optim.Optimizer:
-    body = [parameter for parameter in model.backbone.parameters() if parameter.requires_grad]
+    head = {id(parameter) for parameter in model.head.parameters()}
+    body = [each for each in model.parameters() if each.requires_grad and id(each) not in head]
     groups = [
         {"params": body, "lr": config.learning_rate},
         {"params": list(model.head.parameters()), "lr": config.head_learning_rate},

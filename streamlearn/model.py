@@ -17,8 +17,8 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from streamlearn.branch import Branch
 from streamlearn.batch import IntArray, Tokens, buckets, collate
+from streamlearn.branch import Branch, Call
 from streamlearn.errors import ConfigError
 from streamlearn.registry import Config
 
@@ -125,6 +125,7 @@ class Model(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.width = head.weight.shape[1]  # of what `features` returns
         self.branch: Branch | None = None
         self.tokenizer = tokenizer
         self.labels = tuple(labels)
@@ -210,8 +211,9 @@ class Model(nn.Module):
     def _read(
         self, input_ids: torch.Tensor, mask: torch.Tensor, layers: Sequence[int], *, branch: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        listening = self.branch.listening() if branch and self.branch is not None else nullcontext([])
-        with torch.no_grad(), listening as calls:
+        calls: list[Call] = []
+        listening = self.branch.listening(calls) if branch and self.branch is not None else nullcontext()
+        with torch.no_grad(), listening:
             output = self.backbone(input_ids=input_ids, attention_mask=mask, output_hidden_states=True)
             pooled = torch.stack([_mean(output.hidden_states[layer], mask) for layer in layers], dim=1)
         if branch and self.branch is not None:

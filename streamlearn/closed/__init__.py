@@ -1,7 +1,8 @@
 """Heads with a closed form: statistics of a frozen encoder's features, from which the best weights follow exactly."""
 
 from streamlearn.closed.features import LayerFeatures
+from streamlearn.closed.head import RidgeHead
 from streamlearn.closed.least_squares import LeastSquares
 from streamlearn.closed.means import ClassMeans
 
-__all__ = ["ClassMeans", "LayerFeatures", "LeastSquares"]
+__all__ = ["ClassMeans", "LayerFeatures", "LeastSquares", "RidgeHead"]

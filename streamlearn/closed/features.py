@@ -1,5 +1,6 @@
 """What a closed-form head reads: hidden states of several layers, centred, and random features of them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,12 +41,12 @@ class LayerFeatures:
     def centred(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return unit vectors of shape (n, L, d) / sqrt(L), for hidden states (n, L, d)."""
         unit = functional.normalize(functional.normalize(hidden.float(), dim=-1) - self.mean, dim=-1)
-        return unit / self.layers**0.5
+        return unit * (1 / math.sqrt(self.layers))
 
     def expand(self, centred: torch.Tensor) -> torch.Tensor:
         """Return the random features, of shape (n, size)."""
         projected = torch.einsum("nld,ldm->nlm", centred, self.projections)
-        return torch.relu(projected).flatten(1) * self.layers**0.5
+        return torch.relu(projected).flatten(1) * math.sqrt(self.layers)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the seed does not give."""

@@ -39,7 +39,7 @@ class Fusion:
         """
         sharpness, prototypes, weight = self.weights.tolist()
         scores = sharpness * (evidence.ridge + prototypes * evidence.prototype)
-        return scores if rehearsed is None else scores + weight * rehearsed
+        return scores if rehearsed is None else torch.add(scores, rehearsed, alpha=weight)
 
     def learn(self, evidence: Evidence, rehearsed: torch.Tensor | None, labels: torch.Tensor) -> None:
         """Take one step on samples whose classes are all among those that were scored."""

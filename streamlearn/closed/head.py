@@ -43,6 +43,11 @@ class RidgeHead:
         self.first_hidden = torch.zeros(0, layers, width, device=device)  # until the centre is fixed
         self.first_labels = torch.zeros(0, dtype=torch.int64, device=device)
 
+    @property
+    def classes(self) -> int:
+        """How many classes it knows."""
+        return self.regression.weights.shape[1]
+
     def evidence(self, hidden: torch.Tensor) -> Evidence:
         """Return what speaks for each known class in hidden states of shape (n, L, d)."""
         centred, rows = self._rows(hidden)

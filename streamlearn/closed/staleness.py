@@ -58,6 +58,10 @@ class Staleness:
                 self.samples[label], self.errors[label] = 0, 0
         return stale
 
+    def seen_of(self, label: int) -> int:
+        """Return how many labels of a class came so far."""
+        return self.seen[label] if label < len(self.seen) else 0
+
     def state_dict(self) -> dict[str, Any]:
         """Return the sums and counts."""
         return {

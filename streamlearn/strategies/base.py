@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from streamlearn.batch import Batch, Tokens
 from streamlearn.registry import Config, Registry
@@ -86,6 +87,11 @@ class Strategy:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what a strategy of the same configuration returned."""
         assert not state, sorted(state)
+
+
+def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return scores with a zero for each class that a fine-tuned checkpoint knows and no sample has shown yet: (n, classes)."""
+    return functional.pad(scores, (0, classes - scores.shape[1]))
 
 
 strategies: Registry[Strategy] = Registry("strategy")

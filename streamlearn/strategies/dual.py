@@ -1,0 +1,141 @@
+"""The default: a closed-form head that forgets nothing beside a rehearsed one that adapts, answering together.
+
+The closed form is ridge regression on random features (McDonnell et al., "RanPAC", NeurIPS 2023, arXiv 2307.02251) of
+several layers of a frozen encoder. Beside it the encoder's upper half is copied and fine-tuned with experience replay
+(Chaudhry et al., 2019, arXiv 1902.10486), as often as that pays.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from streamlearn.batch import Batch, Tokens, concat, pad
+from streamlearn.branch import Branch, stack_of
+from streamlearn.closed.effort import Effort
+from streamlearn.closed.head import Evidence
+from streamlearn.closed.staleness import ESTABLISHED, Staleness
+from streamlearn.memory import ReplayMemory
+from streamlearn.model import Model
+from streamlearn.strategies.base import Rehearsing, padded, strategies
+from streamlearn.strategies.ridge import ClosedFormConfig, Ridge, some
+
+log = logging.getLogger(__name__)
+
+AUDIBLE = 0.02  # a weight of the rehearsed head below this changes no answer worth its time
+
+
+@strategies.register("dual")
+class Dual(Ridge):
+    """Closed-form and rehearsed head, weighted by what they would have answered just before they learned it."""
+
+    rehearses = True
+    descends = True
+
+    class Config(ClosedFormConfig):
+        """The closed form, and when the rehearsed head is trained."""
+
+        rehearsal: Literal["auto", "always", "never"] = Field(
+            "auto", description="auto: as often as the closed form's errors leave something to gain, and it is gained."
+        )
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.effort, self.staleness = Effort(), Staleness()
+        self.due = config.rehearsal == "always"
+        self._before: tuple[torch.Tensor, torch.Tensor] | None = None  # from `loss` to `absorb` of the same batch
+
+    def bind(self, model: Model, seed: int) -> None:
+        """Freeze the encoder, make the head, and copy the encoder's upper half."""
+        super().bind(model, seed)
+        if model.labels:  # a fine-tuned checkpoint: its own head knows something from the start
+            self.fusion.weights[2] = 1.0
+        elif self.config.rehearsal != "never":
+            model.branch = branch_of(model)
+
+    def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
+        """Return the scores of both heads together; a rehearsed head that has no say costs nothing."""
+        asked = self.fusion.rehearsed > AUDIBLE
+        hidden, top = model.read(tokens, self.layers, branch=asked)
+        evidence = self.head.evidence(hidden)
+        size = model.head.size
+        evidence = Evidence(padded(evidence.ridge, size), padded(evidence.prototype, size))
+        return self.fusion.combine(evidence, model.head(top).log_softmax(1) if asked else None)
+
+    def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
+        """Return the rehearsed head's mean loss over new and stored samples, when it is its turn."""
+        if not self.due:
+            return {}
+        joint = concat(batch, learner.rehearse(memory, batch))
+        hidden, top = learner.model.read(joint.tokens, self.layers, branch=True)
+        scores = learner.model.head(top)
+        if self._before is None:
+            self._before = hidden[: len(batch)], scores[: len(batch)].detach()
+        return {"joint": learner.task.loss(scores, learner.labels(joint))}
+
+    def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
+        """Take the batch into the closed form.
+
+        1. See what would have been answered, and learn from it: the weights, what is stale, whether to rehearse.
+        2. Let go of evidence that has become wrong.
+        3. Learn the batch.
+        """
+        before, self._before = self._before, None
+        hidden = before[0] if before else learner.model.read(batch.tokens, self.layers)[0]
+        labels = learner.labels(batch)
+        if known := self.head.classes:
+            evidence = self.head.evidence(hidden)
+            rehearsed = before[1][:, :known].log_softmax(1) if before else None
+            alone = self.fusion.combine(evidence, None).argmax(1)  # 1
+            right = (alone == labels).tolist()
+            both = (self.fusion.combine(evidence, rehearsed).argmax(1) == labels).tolist() if before else None
+            established = [self.staleness.seen_of(label) >= ESTABLISHED for label in labels.tolist()]
+            self.effort.update(right, both, established)
+            seen = labels < known
+            self.fusion.learn(some(evidence, seen), rehearsed[seen] if rehearsed is not None else None, labels[seen])
+            for label in self.staleness.update(alone.tolist(), labels.tolist()):  # 2
+                log.warning(
+                    "%s: what it meant has another label now; its old evidence is dropped", self._name(learner, label)
+                )
+                self.head.release(label)
+        self.head.learn(hidden, labels, len(learner.task.labels))  # 3
+        self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.effort.next())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics, and what was learned of the two heads."""
+        return {
+            **super().state_dict(),
+            **self.effort.state_dict(),
+            **self.staleness.state_dict(),
+            "due": self.due,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's statistics."""
+        super().load_state_dict(state)
+        self.effort.load_state_dict(state)
+        self.staleness.load_state_dict(state)
+        self.due = bool(state["due"])
+
+    @staticmethod
+    def _name(learner: Rehearsing, label: int) -> str:
+        return learner.task.labels.names[label]
+
+
+def branch_of(model: Model) -> Branch | None:
+    """Return a copy of the encoder's upper half, if going through it gives what the encoder gives."""
+    stack = stack_of(model.backbone)
+    if stack is not None:
+        model.branch = Branch(stack, max(1, len(stack) // 2)).to(model.device)
+        try:
+            tokens = pad(model.tokenize(["a", "a few words more"])[0])
+            with torch.no_grad():
+                (_, first), (_, second) = model.read(tokens, (0,)), model.read(tokens, (0,), branch=True)
+            if torch.allclose(first, second, atol=1e-2):
+                return model.branch
+        except (TypeError, RuntimeError, KeyError, ValueError) as error:
+            log.debug("the copied layers cannot be called: %s", error)
+    log.warning("this architecture's upper layers cannot be copied: only the head is rehearsed, on the frozen encoder")
+    return None

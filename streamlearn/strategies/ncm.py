@@ -1,0 +1,51 @@
+"""Nearest class mean: Mensink et al., "Distance-based image classification: generalizing to new classes at near-zero
+cost", TPAMI 2013; on a frozen encoder, with the cosine as the measure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from streamlearn.batch import Batch, Tokens
+from streamlearn.closed import ClassMeans
+from streamlearn.memory import ReplayMemory
+from streamlearn.model import Model
+from streamlearn.strategies.base import Rehearsing, Strategy, padded, strategies
+
+SHARPNESS = 20.0  # cosines times this are the scores before softmax
+
+
+@strategies.register("ncm")
+class NearestClassMean(Strategy):
+    """A class is the mean of its samples' normalised features. It is known from its first label, and never forgotten."""
+
+    rehearses = False
+    descends = False
+
+    def bind(self, model: Model, seed: int) -> None:
+        """Freeze the encoder."""
+        del seed
+        model.backbone.requires_grad_(False)
+        self.means = ClassMeans(model.width, model.device)
+
+    def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
+        """Return the cosines to the classes' means."""
+        means = functional.normalize(self.means.means(), dim=1)
+        cosines = functional.normalize(model.features(tokens).float(), dim=1) @ means.T
+        return padded(SHARPNESS * cosines, model.head.size)
+
+    def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
+        """Add the batch to the means."""
+        del memory
+        self.means.grow(len(learner.task.labels))
+        features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
+        self.means.add(features, learner.labels(batch))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums and counts."""
+        return self.means.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's sums and counts."""
+        self.means.load_state_dict(state)

@@ -1,0 +1,100 @@
+"""Ridge regression on random features of a frozen encoder: McDonnell et al., "RanPAC: random projections and pre-trained
+models for continual learning", NeurIPS 2023 (arXiv 2307.02251), one sample after the other and on several layers."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from streamlearn.batch import Batch, Tokens
+from streamlearn.closed import RidgeHead
+from streamlearn.closed.fusion import Fusion
+from streamlearn.closed.head import Evidence
+from streamlearn.memory import ReplayMemory
+from streamlearn.model import Model
+from streamlearn.registry import Config as BaseConfig
+from streamlearn.strategies.base import Rehearsing, Strategy, padded, strategies
+
+
+class ClosedFormConfig(BaseConfig):
+    """The regression on a frozen encoder's layers."""
+
+    layers: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Hidden states that are read, 0 the embeddings. Not set: at 1/3, 2/3 and 5/6 of the encoder, and "
+        "the last.",
+    )
+    features: int | None = Field(
+        None,
+        ge=16,
+        le=65536,
+        description="Random features. Twice as many cost four times the time and memory. Not set: three for each number "
+        "that is read, at most 4608.",
+    )
+    ridge: float = Field(10.0, gt=0, description="Of the regression; from 3 to 30 little changes.")
+    dtype: Literal["float32", "float64"] = Field(
+        "float32", description="Of the regression's statistics. float64 takes twice the memory, and is exact to 1e-12."
+    )
+
+
+def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tuple[int, ...], RidgeHead]:
+    """Return the layers that are read, and the head that reads them; the encoder stands still from now on."""
+    model.backbone.requires_grad_(False)
+    hf: Any = model.backbone.config
+    depth, width = int(hf.num_hidden_layers), int(hf.hidden_size)
+    usual = (round(depth / 3), round(2 * depth / 3), round(5 * depth / 6), depth)
+    layers = config.layers or tuple(sorted({max(1, layer) for layer in usual}))
+    features = config.features or min(4608, 3 * len(layers) * width)
+    dtype = torch.float64 if config.dtype == "float64" else torch.float32
+    return layers, RidgeHead(
+        len(layers), width, features, ridge=config.ridge, seed=seed, device=model.device, dtype=dtype
+    )
+
+
+@strategies.register("ridge")
+class Ridge(Strategy):
+    """The closed-form head alone: nothing is rehearsed, nothing descends a gradient."""
+
+    rehearses = False
+    descends = False
+
+    class Config(ClosedFormConfig):
+        """See `ClosedFormConfig`."""
+
+    def __init__(self, config: ClosedFormConfig) -> None:
+        super().__init__(config)
+        self.fusion = Fusion()
+
+    def bind(self, model: Model, seed: int) -> None:
+        """Freeze the encoder and make the head."""
+        self.layers, self.head = closed_form(self.config, model, seed)
+
+    def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
+        """Return the regression's scores, sharpened."""
+        evidence = self.head.evidence(model.read(tokens, self.layers)[0])
+        return padded(self.fusion.combine(evidence, None), model.head.size)
+
+    def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
+        """Learn how sharp to answer, and then the batch."""
+        del memory
+        hidden, _ = learner.model.read(batch.tokens, self.layers)
+        labels = learner.labels(batch)
+        if known := self.head.classes:
+            self.fusion.learn(some(self.head.evidence(hidden), labels < known), None, labels[labels < known])
+        self.head.learn(hidden, labels, len(learner.task.labels))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the statistics."""
+        return {**self.head.state_dict(), **self.fusion.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's statistics."""
+        self.head.load_state_dict(state)
+        self.fusion.load_state_dict(state)
+
+
+def some(evidence: Evidence, rows: torch.Tensor) -> Evidence:
+    """Return the evidence of some rows."""
+    return Evidence(evidence.ridge[rows], evidence.prototype[rows])

@@ -1,0 +1,88 @@
+"""Streaming linear discriminant analysis: Hayes and Kanan, "Lifelong machine learning with deep streaming linear
+discriminant analysis", CVPR Workshops 2020 (arXiv 1909.01520)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch.nn import functional
+
+from streamlearn.batch import Batch, Tokens
+from streamlearn.closed import ClassMeans
+from streamlearn.memory import ReplayMemory
+from streamlearn.model import Model
+from streamlearn.registry import Config as BaseConfig
+from streamlearn.strategies.base import Rehearsing, Strategy, padded, strategies
+
+
+@strategies.register("slda")
+class StreamingLDA(Strategy):
+    """Class means and one covariance within classes, updated sample by sample; the discriminant follows after a batch."""
+
+    rehearses = False
+    descends = False
+
+    class Config(BaseConfig):
+        """How the covariance is regularised."""
+
+        shrinkage: float = Field(
+            1e-2,
+            gt=0,
+            le=1,
+            description="The covariance is mixed with so much of a multiple of the identity that has the same trace.",
+        )
+
+    config: Config
+
+    def bind(self, model: Model, seed: int) -> None:
+        """Freeze the encoder."""
+        del seed
+        model.backbone.requires_grad_(False)
+        self.means = ClassMeans(model.width, model.device)
+        self.scatter = torch.zeros(model.width, model.width, dtype=torch.float64, device=model.device)
+        self.weights = torch.zeros(0, model.width, device=model.device)
+        self.bias = torch.zeros(0, device=model.device)
+
+    def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
+        """Return the linear discriminants, up to what all classes share."""
+        features = functional.normalize(model.features(tokens).float(), dim=1)
+        return padded(features @ self.weights.T + self.bias, model.head.size)
+
+    def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
+        """Add the batch, and solve for the discriminant.
+
+        1. Each sample adds to the scatter within its class, by Welford's update: n / (n + 1) times the square of its
+           distance to the mean of the n before.
+        2. Weights are the means times the inverse of the shrunken covariance.
+        """
+        del memory
+        self.means.grow(len(learner.task.labels))
+        features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
+        for row, label in zip(features.split(1), learner.labels(batch).split(1), strict=True):  # 1
+            n = self.means.counts[label]
+            away = row.double() - self.means.sums[label] / n.clamp(min=1).unsqueeze(1)
+            self.scatter.addmm_(away.T, away * (n / (n + 1)).unsqueeze(1))
+            self.means.add(row, label)
+        self._solve()  # 2
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return means and scatter."""
+        return {**self.means.state_dict(), "scatter": self.scatter}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's means and scatter."""
+        self.means.load_state_dict(state)
+        self.scatter = state["scatter"].to(self.scatter).clone()
+        self._solve()
+
+    def _solve(self) -> None:
+        covariance = self.scatter / self.means.counts.sum().clamp(min=1)
+        size, share = len(covariance), self.config.shrinkage
+        covariance = (1 - share) * covariance
+        covariance.diagonal().add_(share * self.scatter.trace() / self.means.counts.sum().clamp(min=1) / size + 1e-9)
+        means = self.means.sums / self.means.counts.clamp(min=1).unsqueeze(1)
+        weights = torch.linalg.solve(covariance, means.T).T
+        empty = self.means.counts == 0
+        self.weights = weights.float()
+        self.bias = (-0.5 * (weights * means).sum(1)).masked_fill(empty, -1e9).float()
