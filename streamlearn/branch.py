@@ -18,8 +18,8 @@ def stack_of(backbone: nn.Module) -> nn.ModuleList | None:
 
 
 class Branch(nn.Module):
-    """Copies of an encoder's top layers. They begin where the lower layers end, with what the originals are called with:
-    masks, positions, whatever the architecture passes down.
+    """Copies of an encoder's top layers. They begin where the lower layers end, and get what the originals get: masks,
+    positions, whatever the architecture passes down.
 
     Args:
         stack: the encoder's layers.
@@ -50,10 +50,7 @@ class Branch(nn.Module):
         args, kwargs = calls[0]
         hidden = args[0] if args else kwargs["hidden_states"]
         for layer, (args, kwargs) in zip(self.layers, calls, strict=True):
-            if args:
-                output = layer(hidden, *args[1:], **kwargs)
-            else:
-                output = layer(**{**kwargs, "hidden_states": hidden})
+            output = layer(hidden, *args[1:], **kwargs) if args else layer(**{**kwargs, "hidden_states": hidden})
             hidden = output[0] if isinstance(output, tuple) else output
         result: torch.Tensor = hidden
         return result

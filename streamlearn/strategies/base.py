@@ -90,7 +90,7 @@ class Strategy:
 
 
 def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return scores with a zero for each class that a fine-tuned checkpoint knows and no sample has shown yet: (n, classes)."""
+    """Return scores (n, classes), with zeros for classes that a checkpoint knows and no sample has shown yet."""
     return functional.pad(scores, (0, classes - scores.shape[1]))
 
 

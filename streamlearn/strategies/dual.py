@@ -82,6 +82,7 @@ class Dual(Ridge):
         2. Let go of evidence that has become wrong.
         3. Learn the batch.
         """
+        del memory
         before, self._before = self._before, None
         hidden = before[0] if before else learner.model.read(batch.tokens, self.layers)[0]
         labels = learner.labels(batch)

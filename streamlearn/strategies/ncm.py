@@ -18,7 +18,7 @@ SHARPNESS = 20.0  # cosines times this are the scores before softmax
 
 @strategies.register("ncm")
 class NearestClassMean(Strategy):
-    """A class is the mean of its samples' normalised features. It is known from its first label, and never forgotten."""
+    """A class is the mean of its samples' normalised features: known from its first label, never forgotten."""
 
     rehearses = False
     descends = False

@@ -1,5 +1,8 @@
-"""Ridge regression on random features of a frozen encoder: McDonnell et al., "RanPAC: random projections and pre-trained
-models for continual learning", NeurIPS 2023 (arXiv 2307.02251), one sample after the other and on several layers."""
+"""Ridge regression on random features of a frozen encoder, one sample after the other and on several layers.
+
+McDonnell et al., "RanPAC: random projections and pre-trained models for continual learning", NeurIPS 2023 (arXiv
+2307.02251).
+"""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -30,8 +33,8 @@ class ClosedFormConfig(BaseConfig):
         None,
         ge=16,
         le=65536,
-        description="Random features. Twice as many cost four times the time and memory. Not set: three for each number "
-        "that is read, at most 4608.",
+        description="Random features; twice as many cost four times the time and memory. Not set: three for each "
+        "number that is read, at most 4608.",
     )
     ridge: float = Field(10.0, gt=0, description="Of the regression; from 3 to 30 little changes.")
     dtype: Literal["float32", "float64"] = Field(

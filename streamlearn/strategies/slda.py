@@ -18,7 +18,7 @@ from streamlearn.strategies.base import Rehearsing, Strategy, padded, strategies
 
 @strategies.register("slda")
 class StreamingLDA(Strategy):
-    """Class means and one covariance within classes, updated sample by sample; the discriminant follows after a batch."""
+    """Class means and one covariance within classes, updated sample by sample; then the discriminant is solved."""
 
     rehearses = False
     descends = False
@@ -59,7 +59,9 @@ class StreamingLDA(Strategy):
         del memory
         self.means.grow(len(learner.task.labels))
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        for row, label in zip(features.split(1), learner.labels(batch).split(1), strict=True):  # 1
+        labels = learner.labels(batch)
+        for at in range(len(batch)):  # 1
+            row, label = features[at : at + 1], labels[at : at + 1]
             n = self.means.counts[label]
             away = row.double() - self.means.sums[label] / n.clamp(min=1).unsqueeze(1)
             self.scatter.addmm_(away.T, away * (n / (n + 1)).unsqueeze(1))
