@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rich import box
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
@@ -97,7 +98,12 @@ def cell(column: Column, figures: Sequence[Figures]) -> str:
 def table(figures: Sequence[Figures]) -> Group:
     """Return the table, and what has to be said beside it."""
     columns = shown(figures)
-    drawn = Table(title=f"Order {figures[0]['order']}; accuracies in %", title_justify="left")
+    drawn = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title=f"Order {figures[0]['order']}; accuracies in %",
+        title_justify="left",
+    )
     drawn.add_column("strategy")
     drawn.add_column("seed", justify="right")
     for column in columns:
