@@ -395,8 +395,10 @@ def test_the_page_of_an_evaluation_without_a_test_set(tiny, files):
 
 def test_the_table_has_a_row_for_each_seed_and_their_mean(tiny, files):
     found = [each.figures for each in evaluated(tiny, files, seeds=(0, 1))]
-    (table, *_) = report.table(found).renderables
+    (table, *_) = report.table(found, 200).renderables
     assert table.row_count == 3
+    (lying, *_) = report.table(found, 80).renderables
+    assert [column.header for column in lying.columns] == ["", "er (2 seeds)"]
     assert report.notes([{**found[0], "finished": False}]) == ["er, seed 0 was stopped after 96 events"]
     assert report.size(2_000_000) == "2 MiB"
 
