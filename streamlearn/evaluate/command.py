@@ -181,7 +181,7 @@ def _report(request: Request, done: Sequence[Evaluation]) -> None:
     console = Console(stderr=to_error, highlight=False)
     if not console.is_terminal:
         console = Console(stderr=to_error, highlight=False, width=WIDE)
-    console.print(report.table(figures))
+    console.print(report.table(figures, console.width))
     if request.json is not None:
         text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
         if request.json == "-":

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rich.console import Group
+from rich import box
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -94,10 +95,29 @@ def cell(column: Column, figures: Sequence[Figures]) -> str:
     return mean if len(figures) == 1 else f"{mean} ({low}..{high})"
 
 
-def table(figures: Sequence[Figures]) -> Group:
-    """Return the table, and what has to be said beside it."""
+def table(figures: Sequence[Figures], width: int) -> Group:
+    """Return the table, and what has to be said beside it; lying where it is wider than `width` characters."""
+    drawn = _standing(figures)
+    if Console(width=1000).measure(drawn).maximum > width:
+        drawn = _lying(figures)
+    return Group(drawn, *map(Text, notes(figures)))
+
+
+def _lying(figures: Sequence[Figures]) -> Table:
+    """Return a row for each figure and a column for each strategy: the mean over its seeds, least and greatest."""
+    strategies = by_strategy(figures)
+    drawn = _empty(figures)
+    drawn.add_column("")
+    for name, runs in strategies.items():
+        drawn.add_column(escape(name) + (f" ({len(runs)} seeds)" if len(runs) > 1 else ""), justify="right")
+    for column in shown(figures):
+        drawn.add_row(column.title, *(cell(column, runs) for runs in strategies.values()))
+    return drawn
+
+
+def _standing(figures: Sequence[Figures]) -> Table:
     columns = shown(figures)
-    drawn = Table(title=f"Order {figures[0]['order']}; accuracies in %", title_justify="left")
+    drawn = _empty(figures)
     drawn.add_column("strategy")
     drawn.add_column("seed", justify="right")
     for column in columns:
@@ -114,7 +134,12 @@ def table(figures: Sequence[Figures]) -> Group:
             ]
             drawn.add_row(escape(name), "mean", *cells, style="bold")
             drawn.add_section()
-    return Group(drawn, *map(Text, notes(figures)))
+    return drawn
+
+
+def _empty(figures: Sequence[Figures]) -> Table:
+    title = f"Order {figures[0]['order']}; accuracies in %"
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
 
 
 def notes(figures: Sequence[Figures]) -> list[str]:
