@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.errors import ConfigError, StreamlearnError
 from streamlearn.model import Model
+from streamlearn.strategies import strategies
 
 
 def save(model: Model, labels: Sequence[str], folder: Path) -> list[str]:
@@ -43,6 +44,21 @@ def save(model: Model, labels: Sequence[str], folder: Path) -> list[str]:
             f"cannot be written: {error.strerror or error}", where=str(folder), mend="name a folder that you may write"
         ) from error
     return sorted(file.name for file in folder.iterdir())
+
+
+def check_portable(strategy: str) -> None:
+    """Refuse what `save` cannot write.
+
+    Raises:
+        ConfigError: the strategy answers from statistics that no folder of Transformers can hold.
+    """
+    if not strategies.cls(strategy).portable:
+        able = ", ".join(name for name in strategies if strategies.cls(name).portable)
+        raise ConfigError(
+            f"strategy {strategy!r} answers from statistics that a Transformers model has no place for",
+            where="strategy",
+            mend=f"serve it with `streamlearn run`; what can be exported was learned by one of: {able}",
+        )
 
 
 def _give_back(model: Model, head: dict[str, torch.Tensor], labels: Sequence[str]) -> None:

@@ -58,6 +58,8 @@ def replay(
         )
     client = replace(client_settings(settings, root.kafka.bootstrap_servers), transactional_id=None)
     topics = root.kafka.topics
+    if folder is not None:
+        pretrained.check_portable(root.strategy.name)
     with open_journal(client, topics.journal) as journal_log:
         found = plan(journal_log, ALL)
         whole = journal_log.begins == 0

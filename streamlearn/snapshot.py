@@ -82,6 +82,7 @@ def export(path: str, folder: Path) -> list[str]:
     state, learner = loaded.state, loaded.state["learner"]
     configuration = loaded.manifest.made_by["configuration"]
     assert isinstance(configuration, dict)
+    pretrained.check_portable(str(configuration.get("strategy.name", "er")))
     settings = {name[6:]: value for name, value in configuration.items() if name.startswith("model.")}
     model = load_model(ModelConfig.model_validate({**settings, "device": "cpu"}))
     model.head.grow(learner["rows"])

@@ -16,8 +16,9 @@ class LayerFeatures:
     """Maps mean-pooled hidden states to features in which classes are nearly linear.
 
     Each layer's vector is L2-normalised, its mean over the stream's first samples is subtracted, and it is normalised
-    again; together they are one vector of unit length (`centred`). Each layer then has its share of random features: the
-    ReLU of a fixed Gaussian projection, drawn from the seed (McDonnell et al., "RanPAC", NeurIPS 2023, arXiv 2307.02251).
+    again; together they are one vector of unit length (`centred`). Each layer then has its share of random features, as
+    in McDonnell et al., "RanPAC", NeurIPS 2023 (arXiv 2307.02251): the ReLU of a fixed Gaussian projection, drawn from
+    the seed.
 
     Args:
         layers: L, how many layers there are.

@@ -50,6 +50,8 @@ class Strategy:
     rehearses: ClassVar[bool] = True  # what it learned is stored in the memory
     descends: ClassVar[bool] = True  # `loss` returns something that the optimizer can take a step on
 
+    portable: ClassVar[bool] = True  # the model and its head alone give its answers, so they can be exported
+
     class Config(Config):
         """Nothing to set."""
 

@@ -22,6 +22,7 @@ class NearestClassMean(Strategy):
 
     rehearses = False
     descends = False
+    portable = False
 
     def bind(self, model: Model, seed: int) -> None:
         """Freeze the encoder."""

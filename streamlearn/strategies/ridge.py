@@ -62,6 +62,7 @@ class Ridge(Strategy):
 
     rehearses = False
     descends = False
+    portable = False
 
     class Config(ClosedFormConfig):
         """See `ClosedFormConfig`."""

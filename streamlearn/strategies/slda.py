@@ -22,6 +22,7 @@ class StreamingLDA(Strategy):
 
     rehearses = False
     descends = False
+    portable = False
 
     class Config(BaseConfig):
         """How the covariance is regularised."""
