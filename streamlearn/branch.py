@@ -29,6 +29,7 @@ class Branch(nn.Module):
     def __init__(self, stack: nn.ModuleList, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(deepcopy(layer) for layer in stack[len(stack) - depth :])
+        self.layers.requires_grad_(True)
         self._originals = tuple(stack[len(stack) - depth :])  # a tuple: they are not modules of this one
 
     @contextmanager

@@ -85,7 +85,8 @@ class Learner:
     ) -> None:  # fmt: skip
         self.config, self.model, self.task, self.strategy, self.memory = config, model, task, strategy, memory
         self.seed, self.stages = seed, stages
-        self.penalties = tuple(penalties) if strategy.descends else ()  # without a gradient nothing moves
+        # Where the encoder stands still there is nothing to hold.
+        self.penalties = tuple(penalties) if strategy.descends and not strategy.frozen else ()
         self.step = 0
         self.waiting: list[Sample] = []
         self._replayed = 0
@@ -93,7 +94,7 @@ class Learner:
         model.head.grow(len(task.labels))
         freeze(model, config)
         strategy.bind(model, seed)
-        self.optimizer = _optimizer(config, model)
+        self.optimizer = _optimizer(config, model, frozen=strategy.frozen)
 
     @property
     def stopped(self) -> bool:
@@ -132,7 +133,7 @@ class Learner:
         1. Labels never seen get a number and the head a row for each.
         2. The strategy makes the loss, rehearsing from the memory; one optimizer step, unless loss or gradient is not
            finite. A strategy with a closed form has no loss: taking the batch in is its step.
-        3. If any of its steps was taken, what has a closed form takes the batch in, and it is offered to the memory.
+        3. What has a closed form takes the batch in. If any of the steps was taken, it is offered to the memory.
         4. Penalties whose time has come take the model as it is now for the past.
         """
         labels = np.array([self.task.labels.add(sample.label) for sample in samples])  # 1
@@ -155,9 +156,8 @@ class Learner:
                 losses.append(loss)
                 replayed += self._replayed
                 noted |= self._losses
-        if losses:  # 3
-            with self.stages("learn"), torch.no_grad():
-                self.strategy.absorb(self, batch, self.memory)
+        with self.stages("learn"), torch.no_grad():  # 3
+            self.strategy.absorb(self, batch, self.memory)
         if losses and (self.strategy.rehearses or any(penalty.remembers for penalty in self.penalties)):
             with self.stages("remember"):
                 self.memory.note(noted)  # what gives way is decided by the newest losses
@@ -194,12 +194,8 @@ class Learner:
 
     def sha256(self) -> str:
         """Return the digest of all that answers: the weights, and the statistics of what has a closed form."""
-        statistics = {
-            f"strategy.{name}": value
-            for name, value in self.strategy.state_dict().items()
-            if isinstance(value, torch.Tensor)
-        }
-        return digest({**dict(self.model.named_parameters()), **statistics}, self.model.head.size)
+        weights = dict(self.model.named_parameters())
+        return digest({**weights, **statistics(self.strategy.state_dict())}, self.model.head.size)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Return all that learning depends on, in parts: weights that are trained, weights that stand still, the
@@ -229,22 +225,11 @@ class Learner:
         """Take over what a learner of the same configuration returned.
 
         Raises:
-            ConfigError: the weights are those of another model, or another part of it was trained.
+            ConfigError: it was written with other labels, another model, memory or strategy, or another part of the
+                model was trained.
         """
-        own, memory = state["learner"], state["memory"]
-        known = list(self.task.labels)
-        if own["labels"][: len(known)] != known[: len(own["labels"])] or len(known) > len(own["labels"]):
-            raise ConfigError(
-                f"the snapshot knows {len(own['labels'])} labels, and not those that are listed, in their order",
-                where="task.labels, model.name",
-                mend="go on with the labels that it began with, or give the changed learner a new `name`",
-            )
-        if len(memory["ids"]) > self.memory.capacity or memory["tokens"].shape[1] != self.memory.width:
-            raise ConfigError(
-                f"the snapshot's memory has {len(memory['ids'])} samples of up to {memory['tokens'].shape[1]} tokens",
-                where="memory.capacity, model.max_length",
-                mend="go on with the values that wrote it, or give the changed learner a new `name`",
-            )
+        self._check(state)
+        own, held = state["learner"], state.get("strategy", {})
         self.task.labels.load_state_dict({"names": own["labels"]})
         self.model.head.grow(own["rows"], self.optimizer)
         weights = {**state["weights"], **state["frozen"]}
@@ -256,7 +241,7 @@ class Learner:
         ):
             raise ConfigError(
                 "the snapshot holds the weights of another model, or of one of which another part is trained",
-                where="model.name, learner.freeze",
+                where="model.name, learner.freeze, strategy",
                 mend="go on with the configuration that wrote it, or give the changed learner a new `name`",
             )
         with torch.no_grad():
@@ -273,7 +258,7 @@ class Learner:
                     name: value.clone().to(parameter.device) for name, value in moments.items()
                 }
         self.memory.load_state_dict(dict(state["memory"]))
-        self.strategy.load_state_dict(state.get("strategy", {}))
+        self.strategy.load_state_dict(held)
         past = state.get("penalties", {})
         for penalty in self.penalties:
             if self._name(penalty) in past:
@@ -282,6 +267,28 @@ class Learner:
                 log.warning("penalties: %s begins anew, since the snapshot has none", self._name(penalty))
         self.step, self.model.trained = int(own["step"]), bool(own["trained"])
         self.waiting = [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own["waiting"]]
+
+    def _check(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        own, memory = state["learner"], state["memory"]
+        known = list(self.task.labels)
+        if own["labels"][: len(known)] != known[: len(own["labels"])] or len(known) > len(own["labels"]):
+            raise ConfigError(
+                f"the snapshot knows {len(own['labels'])} labels, and not those that are listed, in their order",
+                where="task.labels, model.name",
+                mend="go on with the labels that it began with, or give the changed learner a new `name`",
+            )
+        if len(memory["ids"]) > self.memory.capacity or memory["tokens"].shape[1] != self.memory.width:
+            raise ConfigError(
+                f"the snapshot's memory has {len(memory['ids'])} samples of up to {memory['tokens'].shape[1]} tokens",
+                where="memory.capacity, model.max_length",
+                mend="go on with the values that wrote it, or give the changed learner a new `name`",
+            )
+        if set(state.get("strategy", {})) != set(self.strategy.state_dict()):
+            raise ConfigError(
+                "the snapshot holds the statistics of another strategy",
+                where="strategy",
+                mend="go on with the strategy that wrote it, or give the changed learner a new `name`",
+            )
 
     def _name(self, penalty: Penalty) -> str:
         return f"{type(penalty).__name__}.{self.penalties.index(penalty)}"
@@ -316,13 +323,20 @@ class Learner:
             yield
             return
         device = self.model.device
+        learning = self.model.branch if self.strategy.frozen else self.model
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(rng.torch_seed(self.seed, "dropout", self.step))
-            self.model.train()
+            if learning is not None:
+                learning.train()
             try:
                 yield
             finally:
                 self.model.eval()
+
+
+def statistics(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return what a strategy answers from, of its `state_dict`, under the names that its digest has."""
+    return {f"strategy.{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
 def freeze(model: Model, config: LearnerConfig) -> None:
@@ -349,11 +363,12 @@ def freeze(model: Model, config: LearnerConfig) -> None:
             parameter.requires_grad_(False)
 
 
-def _optimizer(config: LearnerConfig, model: Model) -> torch.optim.Optimizer:
-    head = {id(parameter) for parameter in model.head.parameters()}
-    body = [each for each in model.parameters() if each.requires_grad and id(each) not in head]
+def _optimizer(config: LearnerConfig, model: Model, *, frozen: bool) -> torch.optim.Optimizer:
+    # Frozen weights keep `requires_grad`: autocast casts those once for all slices, and the others for each of them.
+    body = model.branch if frozen else model.backbone
+    trained = [each for each in body.parameters() if each.requires_grad] if body is not None else []
     groups = [
-        {"params": body, "lr": config.learning_rate},
+        {"params": trained, "lr": config.learning_rate},
         {"params": list(model.head.parameters()), "lr": config.head_learning_rate},
     ]
     if config.optimizer == "sgd":

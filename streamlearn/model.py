@@ -223,7 +223,7 @@ class Model(nn.Module):
 
 def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     weights = mask.unsqueeze(-1).float()
-    pooled: torch.Tensor = (hidden.float() * weights).sum(1) / weights.sum(1)
+    pooled: torch.Tensor = (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
     return pooled
 
 

@@ -185,6 +185,12 @@ def _over(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return joined
 
 
+DESCENT = {
+    "steps_per_batch", "optimizer", "learning_rate", "head_learning_rate", "weight_decay", "momentum", "clip_norm",
+    "dropout",
+}  # fmt: skip
+
+
 def _ignored_by_the_strategy(root: Root) -> list[str]:
     strategy, named = strategies.cls(root.strategy.name), f"strategy {root.strategy.name!r}"
     held = [penalties.cls(spec.name) for spec in root.penalties]
@@ -198,6 +204,15 @@ def _ignored_by_the_strategy(root: Root) -> list[str]:
         found.append("memory.retrieval: ignored, since nothing is rehearsed")
     if held and not strategy.descends:
         found.append(f"penalties: ignored with {named}, which descends no gradient")
+    elif held and strategy.frozen:
+        found.append(f"penalties: ignored with {named}, whose encoder stands still")
+    learner = root.learner.model_fields_set
+    if strategy.frozen:
+        told = sorted({"freeze", "frozen_layers", "train_embeddings"} & learner)
+        found += [f"learner.{each}: ignored with {named}, whose encoder stands still" for each in told]
+    if not strategy.descends:
+        told = sorted(DESCENT & learner)
+        found += [f"learner.{each}: ignored with {named}, which descends no gradient" for each in told]
     return found
 
 

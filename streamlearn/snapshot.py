@@ -12,6 +12,7 @@ import torch
 from streamlearn import pretrained
 from streamlearn.checkpoint import Loaded, Snapshots
 from streamlearn.errors import ConfigError
+from streamlearn.learner import statistics
 from streamlearn.model import ModelConfig, digest
 from streamlearn.model import load as load_model
 from streamlearn.storage import NAME
@@ -55,7 +56,9 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
         "name": loaded.manifest.name,
         "step": learner["step"],
         "journal_seq": int(loaded.manifest.name.rpartition("-")[2]),
-        "weights_sha256": digest({**state["weights"], **state["frozen"]}, learner["rows"]),
+        "weights_sha256": digest(
+            {**state["weights"], **state["frozen"], **statistics(state.get("strategy", {}))}, learner["rows"]
+        ),
         "labels": names,
         "memory": {
             "samples": len(memory["ids"]),

@@ -34,14 +34,16 @@ class Effort:
         trust = 1.0 if self.batches < TRIAL else min(max(self.gain / WORTH, LEAST), 1.0)
         return wanted * trust
 
-    def update(self, alone: list[bool], together: list[bool] | None, established: list[bool]) -> None:
+    def update(
+        self, alone: list[bool], together: list[bool] | None, established: list[bool], *, trained: bool = True
+    ) -> None:
         """Take in whether the closed-form head alone was right on each sample, and both together if both were asked."""
         for right, known in zip(alone, established, strict=True):
             if known:
                 self.errors += ((not right) - self.errors) / MEMORY
                 self.weight += (1 - self.weight) / MEMORY
         if together is not None:
-            self.batches += 1
+            self.batches += trained
             for before, after in zip(alone, together, strict=True):
                 self.gain += ((after - before) - self.gain) / MEMORY
 

@@ -31,8 +31,8 @@ class LayerFeatures:
     def __init__(self, layers: int, width: int, size: int, *, seed: int, device: torch.device) -> None:
         self.layers, self.width = layers, width
         self.size = size // layers * layers
-        draw = rng.stream(seed, "projection", 0).standard_normal((layers, width, size // layers), dtype="float32")
-        self.projections = torch.from_numpy(draw).to(device)
+        self.device = device
+        self._draw(seed)
         self.mean = torch.zeros(layers, width, device=device)
 
     def centre(self, hidden: torch.Tensor) -> None:
@@ -50,9 +50,16 @@ class LayerFeatures:
         return torch.relu(projected).flatten(1) * math.sqrt(self.layers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the seed does not give."""
-        return {"mean": self.mean}
+        """Return the seed, and what it does not give."""
+        return {"projections_seed": self.seed, "mean": self.mean}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over another's centre."""
+        """Take over another's projections and centre."""
+        if state["projections_seed"] != self.seed:
+            self._draw(int(state["projections_seed"]))
         self.mean = state["mean"].to(self.mean).clone()
+
+    def _draw(self, seed: int) -> None:
+        shape = (self.layers, self.width, self.size // self.layers)
+        drawn = rng.stream(seed, "projection", 0).standard_normal(shape, dtype="float32")
+        self.seed, self.projections = seed, torch.from_numpy(drawn).to(self.device)

@@ -42,18 +42,20 @@ class Fusion:
         return scores if rehearsed is None else torch.add(scores, rehearsed, alpha=weight)
 
     def learn(self, evidence: Evidence, rehearsed: torch.Tensor | None, labels: torch.Tensor) -> None:
-        """Take one step on samples whose classes are all among those that were scored."""
+        """Take one step on samples whose classes are all among those that were scored; none where it is not finite."""
         if not len(labels):
             return
         sharpness, prototypes, _ = self.weights.tolist()
-        wrong = self.combine(evidence, rehearsed).double().softmax(1)
+        wrong = self.combine(evidence, rehearsed).softmax(1)
         wrong[torch.arange(len(labels), device=labels.device), labels] -= 1
         parts = [
             sharpness * (evidence.ridge + prototypes * evidence.prototype),
             sharpness * evidence.prototype,
             torch.zeros_like(wrong) if rehearsed is None else rehearsed,
         ]
-        gradient = torch.stack([(wrong * part).sum(1).mean() for part in parts]).cpu()
+        gradient = torch.stack([(wrong * part).sum(1).mean() for part in parts]).cpu().double()
+        if not gradient.isfinite().all():
+            return
         self.squares += gradient**2
         moved = self.weights.clone()
         moved[0] = moved[0].log()

@@ -7,7 +7,7 @@ import torch
 
 from streamlearn.closed.features import CENTRING, LayerFeatures
 from streamlearn.closed.least_squares import LeastSquares
-from streamlearn.closed.means import ClassMeans
+from streamlearn.closed.means import ClassMeans, home
 
 FEW = 20.0  # labels after which a class's mean has half its say
 PLAIN = 6.0  # weight of the centred features themselves beside the random ones
@@ -30,17 +30,19 @@ class RidgeHead:
         size: random features, about.
         ridge: of the regression.
         seed: of the random features.
-        device: where the statistics live.
+        device: where the statistics live; the CPU where that knows no float64.
         dtype: of the regression.
     """
 
     def __init__(
         self, layers: int, width: int, size: int, *, ridge: float, seed: int, device: torch.device, dtype: torch.dtype
     ) -> None:
+        device = self.device = home(device)
         self.features = LayerFeatures(layers, width, size, seed=seed, device=device)
         self.regression = LeastSquares(self.features.size + layers * width, ridge=ridge, device=device, dtype=dtype)
         self.means = ClassMeans(layers * width, device)
-        self.first_hidden = torch.zeros(0, layers, width, device=device)  # until the centre is fixed
+        self.settled = False  # whether the centre is fixed; until then the first samples are kept
+        self.first_hidden = torch.zeros(0, layers, width, device=device)
         self.first_labels = torch.zeros(0, dtype=torch.int64, device=device)
 
     @property
@@ -50,20 +52,24 @@ class RidgeHead:
 
     def evidence(self, hidden: torch.Tensor) -> Evidence:
         """Return what speaks for each known class in hidden states of shape (n, L, d)."""
-        centred, rows = self._rows(hidden)
+        centred, rows = self._rows(hidden.to(self.device))
         means = torch.nn.functional.normalize(self.means.means(), dim=1)
         fading = (self.means.counts > 0) / (1.0 + (self.means.counts / FEW) ** 2)
         prototype = (centred.flatten(1) @ means.T) * fading.float()
-        return Evidence(self.regression.predict(rows).float(), prototype)
+        ridge = self.regression.predict(rows).float()
+        return Evidence(ridge.to(hidden.device), prototype.to(hidden.device))
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
         """Take in hidden states (n, L, d) with labels (n,) of `classes` known ones."""
         self.regression.grow(classes)
         self.means.grow(classes)
-        if len(self.first_labels) < CENTRING:
-            self._begin(hidden, labels)
-        else:
+        hidden, labels = hidden.to(self.device), labels.to(self.device)
+        if not len(labels):
+            return
+        if self.settled:
             self._take(hidden, labels)
+        else:
+            self._begin(hidden, labels)
 
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
@@ -77,6 +83,7 @@ class RidgeHead:
             **self.features.state_dict(),
             **self.regression.state_dict(),
             **self.means.state_dict(),
+            "settled": self.settled,
             "first_hidden": self.first_hidden,
             "first_labels": self.first_labels,
         }
@@ -86,6 +93,7 @@ class RidgeHead:
         self.features.load_state_dict(state)
         self.regression.load_state_dict(state)
         self.means.load_state_dict(state)
+        self.settled = bool(state["settled"])
         self.first_hidden = state["first_hidden"].to(self.first_hidden).clone()
         self.first_labels = state["first_labels"].to(self.first_labels).clone()
 
@@ -110,3 +118,6 @@ class RidgeHead:
         self.means.sums.zero_()
         self.means.counts.zero_()
         self._take(self.first_hidden, self.first_labels)
+        if len(self.first_labels) >= CENTRING:
+            self.settled = True
+            self.first_hidden, self.first_labels = self.first_hidden[:0].clone(), self.first_labels[:0].clone()

@@ -6,15 +6,21 @@ from typing import Any
 import torch
 
 
+def home(device: torch.device) -> torch.device:
+    """Return where statistics live: on the device, or on the CPU where the device knows no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 class ClassMeans:
     """Sums and counts by class, in float64: exact to add to and to take from.
 
     Args:
         size: d, the features.
-        device: where it lives.
+        device: where it lives; the CPU where that knows no float64.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
+        device = home(device)
         self.sums = torch.zeros(0, size, device=device, dtype=torch.float64)
         self.counts = torch.zeros(0, device=device, dtype=torch.float64)
 
@@ -27,8 +33,10 @@ class ClassMeans:
 
     def add(self, rows: torch.Tensor, labels: torch.Tensor, sign: float = 1.0) -> None:
         """Take in (or, with sign -1, out) rows of shape (n, d) with labels (n,)."""
-        self.sums.index_add_(0, labels, rows.double(), alpha=sign)
-        self.counts.index_add_(0, labels, torch.full_like(labels, 1, dtype=torch.float64), alpha=sign)
+        of_class = torch.zeros(len(labels), len(self.counts), device=self.sums.device, dtype=torch.float64)
+        of_class[torch.arange(len(labels)), labels.to(self.sums.device)] = sign
+        self.sums.addmm_(of_class.T, rows.to(self.sums))  # not index_add_: its order is not fixed on a GPU
+        self.counts += of_class.sum(0)
 
     def means(self) -> torch.Tensor:
         """Return the means, float32 of shape (classes, d); zeros for a class that is empty."""

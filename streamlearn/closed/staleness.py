@@ -11,7 +11,8 @@ ESTABLISHED = 20  # labels after which a class is known well enough to be believ
 
 class Staleness:
     """One sequential test for each true class: Page's cumulative sum of log-likelihood ratios ("Continuous inspection
-    schemes", Biometrika 1954), of `WRONG` against the share of its samples that was answered wrong so far.
+    schemes", Biometrika 1954), of `WRONG` against the share of its samples that was answered wrong so far. That
+    counts the first ones too: a class that was always taken for another has not changed.
 
     What its samples were taken for in a run of errors is what has become wrong: those texts go by another name now. A
     class that has just arrived is often taken for an old one, and that says nothing against the old one: only classes
@@ -41,13 +42,13 @@ class Staleness:
         stale = []
         for said, label in zip(answered, true, strict=True):
             self.seen[label] += 1
-            if self.seen[label] <= ESTABLISHED or self.seen[said] <= ESTABLISHED:
-                continue
             wrong = said != label
-            usual = min(max((self.errors[label] + 1) / (self.samples[label] + 10), 0.05), 0.5)
-            gain = math.log(WRONG / usual) if wrong else math.log((1 - WRONG) / (1 - usual))
+            usual = min(max((self.errors[label] + 1) / (self.samples[label] + 10), 0.05), 0.95)
             self.samples[label] += 1
             self.errors[label] += wrong
+            if self.seen[label] <= ESTABLISHED or self.seen[said] <= ESTABLISHED:
+                continue
+            gain = math.log(WRONG / usual) if wrong else math.log((1 - WRONG) / (1 - usual))
             self.sums[label] = max(0.0, self.sums[label] + gain)
             self.taken_for[label] = [*self.taken_for[label], said] if wrong else self.taken_for[label]
             if self.sums[label] == 0:

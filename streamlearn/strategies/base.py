@@ -50,6 +50,7 @@ class Strategy:
     rehearses: ClassVar[bool] = True  # what it learned is stored in the memory
     descends: ClassVar[bool] = True  # `loss` returns something that the optimizer can take a step on
 
+    frozen: ClassVar[bool] = False  # the encoder stands still; what is trained are the head, and the model's branch
     portable: ClassVar[bool] = True  # the model and its head alone give its answers, so they can be exported
 
     class Config(Config):
@@ -89,6 +90,12 @@ class Strategy:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what a strategy of the same configuration returned."""
         assert not state, sorted(state)
+
+
+def finite(features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Leave out the rows that hold a number that is not finite: statistics would keep it for ever."""
+    rows = features.flatten(1).isfinite().all(1)
+    return features[rows], labels[rows]
 
 
 def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ several layers of a frozen encoder. Beside it the encoder's upper half is copied
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -25,6 +25,14 @@ from streamlearn.strategies.ridge import ClosedFormConfig, Ridge, some
 log = logging.getLogger(__name__)
 
 AUDIBLE = 0.02  # a weight of the rehearsed head below this changes no answer worth its time
+
+
+class Before(NamedTuple):
+    """What `loss` saw of a batch before its first step, for `absorb` of the same batch: hidden states and scores."""
+
+    batch: Batch
+    hidden: torch.Tensor
+    scores: torch.Tensor
 
 
 @strategies.register("dual")
@@ -45,10 +53,10 @@ class Dual(Ridge):
         super().__init__(config)
         self.effort, self.staleness = Effort(), Staleness()
         self.due = config.rehearsal == "always"
-        self._before: tuple[torch.Tensor, torch.Tensor] | None = None  # from `loss` to `absorb` of the same batch
+        self._before: Before | None = None
 
     def bind(self, model: Model, seed: int) -> None:
-        """Freeze the encoder, make the head, and copy the encoder's upper half."""
+        """Make the head, and copy the encoder's upper half."""
         super().bind(model, seed)
         if model.labels:  # a fine-tuned checkpoint: its own head knows something from the start
             self.fusion.weights[2] = 1.0
@@ -57,12 +65,11 @@ class Dual(Ridge):
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
         """Return the scores of both heads together; a rehearsed head that has no say costs nothing."""
-        asked = self.fusion.rehearsed > AUDIBLE
-        hidden, top = model.read(tokens, self.layers, branch=asked)
+        hidden, top = model.read(tokens, self.layers, branch=self._audible)
         evidence = self.head.evidence(hidden)
         size = model.head.size
         evidence = Evidence(padded(evidence.ridge, size), padded(evidence.prototype, size))
-        return self.fusion.combine(evidence, model.head(top).log_softmax(1) if asked else None)
+        return self.fusion.combine(evidence, model.head(top).log_softmax(1) if self._audible else None)
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the rehearsed head's mean loss over new and stored samples, when it is its turn."""
@@ -71,38 +78,58 @@ class Dual(Ridge):
         joint = concat(batch, learner.rehearse(memory, batch))
         hidden, top = learner.model.read(joint.tokens, self.layers, branch=True)
         scores = learner.model.head(top)
-        if self._before is None:
-            self._before = hidden[: len(batch)], scores[: len(batch)].detach()
+        if self._before is None or self._before.batch is not batch:
+            self._before = Before(batch, hidden[: len(batch)], scores[: len(batch)].detach())
         return {"joint": learner.task.loss(scores, learner.labels(joint))}
 
     def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Take the batch into the closed form.
 
-        1. See what would have been answered, and learn from it: the weights, what is stale, whether to rehearse.
-        2. Let go of evidence that has become wrong.
+        1. See what would have been answered before any of it was learned.
+        2. Learn from that: the weights, whether to rehearse, and which evidence has become wrong and is dropped.
         3. Learn the batch.
         """
         del memory
-        before, self._before = self._before, None
-        hidden = before[0] if before else learner.model.read(batch.tokens, self.layers)[0]
-        labels = learner.labels(batch)
+        hidden, rehearsed = self._answers(learner, batch)  # 1
+        rows = hidden.flatten(1).isfinite().all(1)
+        hidden, labels = hidden[rows], learner.labels(batch)[rows]
         if known := self.head.classes:
+            if rehearsed is not None:
+                rehearsed = rehearsed[rows][:, :known].log_softmax(1)
             evidence = self.head.evidence(hidden)
-            rehearsed = before[1][:, :known].log_softmax(1) if before else None
-            alone = self.fusion.combine(evidence, None).argmax(1)  # 1
-            right = (alone == labels).tolist()
-            both = (self.fusion.combine(evidence, rehearsed).argmax(1) == labels).tolist() if before else None
-            established = [self.staleness.seen_of(label) >= ESTABLISHED for label in labels.tolist()]
-            self.effort.update(right, both, established)
-            seen = labels < known
-            self.fusion.learn(some(evidence, seen), rehearsed[seen] if rehearsed is not None else None, labels[seen])
-            for label in self.staleness.update(alone.tolist(), labels.tolist()):  # 2
-                log.warning(
-                    "%s: what it meant has another label now; its old evidence is dropped", self._name(learner, label)
-                )
+            alone = self.fusion.combine(evidence, None).argmax(1)
+            self._judge(alone, self.fusion.combine(evidence, rehearsed).argmax(1), labels, asked=rehearsed is not None)
+            seen = labels < known  # 2
+            said = rehearsed[seen] if rehearsed is not None else None
+            self.fusion.learn(some(evidence, seen), said, labels[seen])
+            for label in self.staleness.update(alone.tolist(), labels.tolist()):
+                name = learner.task.labels.names[label]
+                log.warning("%s: what it meant goes by another label now; its old evidence is dropped", name)
                 self.head.release(label)
         self.head.learn(hidden, labels, len(learner.task.labels))  # 3
         self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.effort.next())
+
+    @property
+    def _audible(self) -> bool:
+        """Whether the rehearsed head has a say that is worth its time."""
+        return self.fusion.rehearsed > AUDIBLE
+
+    def _answers(self, learner: Rehearsing, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the batch's hidden states, and the rehearsed head's scores from before its step.
+
+        A head that has a say in what is served is asked though it is not trained, or it would keep that say for ever.
+        """
+        before, self._before = self._before, None
+        if before is not None and before.batch is batch:
+            return before.hidden, before.scores
+        hidden, top = learner.model.read(batch.tokens, self.layers, branch=self._audible)
+        return hidden, learner.model.head(top) if self._audible and not self.due else None
+
+    def _judge(self, alone: torch.Tensor, both: torch.Tensor, labels: torch.Tensor, *, asked: bool) -> None:
+        """Tell the effort what the closed form alone would have got right, and what both together."""
+        right, together = (alone == labels).tolist(), (both == labels).tolist()
+        established = [self.staleness.seen_of(label) >= ESTABLISHED for label in labels.tolist()]
+        self.effort.update(right, together if asked else None, established, trained=self.due)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, and what was learned of the two heads."""
@@ -120,10 +147,6 @@ class Dual(Ridge):
         self.staleness.load_state_dict(state)
         self.due = bool(state["due"])
 
-    @staticmethod
-    def _name(learner: Rehearsing, label: int) -> str:
-        return learner.task.labels.names[label]
-
 
 def branch_of(model: Model) -> Branch | None:
     """Return a copy of the encoder's upper half, if going through it gives what the encoder gives."""
@@ -136,7 +159,7 @@ def branch_of(model: Model) -> Branch | None:
                 (_, first), (_, second) = model.read(tokens, (0,)), model.read(tokens, (0,), branch=True)
             if torch.allclose(first, second, atol=1e-2):
                 return model.branch
-        except (TypeError, RuntimeError, KeyError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a foreign layer throws when it is called out of its place
             log.debug("the copied layers cannot be called: %s", error)
     log.warning("this architecture's upper layers cannot be copied: only the head is rehearsed, on the frozen encoder")
     return None

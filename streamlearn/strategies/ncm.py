@@ -11,7 +11,7 @@ from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import ClassMeans
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.strategies.base import Rehearsing, Strategy, padded, strategies
+from streamlearn.strategies.base import Rehearsing, Strategy, finite, padded, strategies
 
 SHARPNESS = 20.0  # cosines times this are the scores before softmax
 
@@ -22,17 +22,19 @@ class NearestClassMean(Strategy):
 
     rehearses = False
     descends = False
+    frozen = True
     portable = False
 
     def bind(self, model: Model, seed: int) -> None:
-        """Freeze the encoder."""
+        """Make room for its features."""
         del seed
-        model.backbone.requires_grad_(False)
         self.means = ClassMeans(model.width, model.device)
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
         """Return the cosines to the classes' means."""
-        means = functional.normalize(self.means.means(), dim=1)
+        if not len(self.means.counts):
+            return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
+        means = functional.normalize(self.means.means(), dim=1).to(model.device)
         cosines = functional.normalize(model.features(tokens).float(), dim=1) @ means.T
         return padded(SHARPNESS * cosines, model.head.size)
 
@@ -41,7 +43,7 @@ class NearestClassMean(Strategy):
         del memory
         self.means.grow(len(learner.task.labels))
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        self.means.add(features, learner.labels(batch))
+        self.means.add(*finite(features, learner.labels(batch)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums and counts."""

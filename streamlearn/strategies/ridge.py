@@ -14,10 +14,11 @@ from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import RidgeHead
 from streamlearn.closed.fusion import Fusion
 from streamlearn.closed.head import Evidence
+from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
-from streamlearn.strategies.base import Rehearsing, Strategy, padded, strategies
+from streamlearn.strategies.base import Rehearsing, Strategy, finite, padded, strategies
 
 
 class ClosedFormConfig(BaseConfig):
@@ -43,10 +44,18 @@ class ClosedFormConfig(BaseConfig):
 
 
 def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tuple[int, ...], RidgeHead]:
-    """Return the layers that are read, and the head that reads them; the encoder stands still from now on."""
-    model.backbone.requires_grad_(False)
+    """Return the layers that are read, and the head that reads them.
+
+    Raises:
+        ConfigError: the encoder has no such layers."""
     hf: Any = model.backbone.config
     depth, width = int(hf.num_hidden_layers), int(hf.hidden_size)
+    if config.layers is not None and not all(0 <= layer <= depth for layer in config.layers):
+        raise ConfigError(
+            f"the encoder has hidden states 0 to {depth}, and not {max(config.layers, key=abs)}",
+            where="strategy.layers",
+            mend="name those that it has",
+        )
     usual = (round(depth / 3), round(2 * depth / 3), round(5 * depth / 6), depth)
     layers = config.layers or tuple(sorted({max(1, layer) for layer in usual}))
     features = config.features or min(4608, 3 * len(layers) * width)
@@ -62,6 +71,7 @@ class Ridge(Strategy):
 
     rehearses = False
     descends = False
+    frozen = True
     portable = False
 
     class Config(ClosedFormConfig):
@@ -72,11 +82,13 @@ class Ridge(Strategy):
         self.fusion = Fusion()
 
     def bind(self, model: Model, seed: int) -> None:
-        """Freeze the encoder and make the head."""
+        """Make the head."""
         self.layers, self.head = closed_form(self.config, model, seed)
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
         """Return the regression's scores, sharpened."""
+        if not self.head.classes:
+            return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
         evidence = self.head.evidence(model.read(tokens, self.layers)[0])
         return padded(self.fusion.combine(evidence, None), model.head.size)
 
@@ -84,17 +96,29 @@ class Ridge(Strategy):
         """Learn how sharp to answer, and then the batch."""
         del memory
         hidden, _ = learner.model.read(batch.tokens, self.layers)
-        labels = learner.labels(batch)
+        hidden, labels = finite(hidden, learner.labels(batch))
         if known := self.head.classes:
             self.fusion.learn(some(self.head.evidence(hidden), labels < known), None, labels[labels < known])
         self.head.learn(hidden, labels, len(learner.task.labels))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""
-        return {**self.head.state_dict(), **self.fusion.state_dict()}
+        return {"layers": list(self.layers), **self.head.state_dict(), **self.fusion.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over another's statistics."""
+        """Take over another's statistics.
+
+        Raises:
+            ConfigError: they are of other features.
+        """
+        size = self.head.regression.size
+        if (list(self.layers), size) != (state["layers"], len(state["weights"])):
+            raise ConfigError(
+                f"the snapshot reads the layers {state['layers']} by {len(state['weights'])} features, and not "
+                f"{list(self.layers)} by {size}",
+                where="strategy.layers, strategy.features",
+                mend="go on with the values that wrote it, or give the changed learner a new `name`",
+            )
         self.head.load_state_dict(state)
         self.fusion.load_state_dict(state)
 

@@ -13,7 +13,7 @@ from streamlearn.closed import ClassMeans
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
-from streamlearn.strategies.base import Rehearsing, Strategy, padded, strategies
+from streamlearn.strategies.base import Rehearsing, Strategy, finite, padded, strategies
 
 
 @strategies.register("slda")
@@ -22,6 +22,7 @@ class StreamingLDA(Strategy):
 
     rehearses = False
     descends = False
+    frozen = True
     portable = False
 
     class Config(BaseConfig):
@@ -37,16 +38,17 @@ class StreamingLDA(Strategy):
     config: Config
 
     def bind(self, model: Model, seed: int) -> None:
-        """Freeze the encoder."""
+        """Make room for its features."""
         del seed
-        model.backbone.requires_grad_(False)
         self.means = ClassMeans(model.width, model.device)
-        self.scatter = torch.zeros(model.width, model.width, dtype=torch.float64, device=model.device)
+        self.scatter = torch.zeros(model.width, model.width, dtype=torch.float64, device=self.means.sums.device)
         self.weights = torch.zeros(0, model.width, device=model.device)
         self.bias = torch.zeros(0, device=model.device)
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
         """Return the linear discriminants, up to what all classes share."""
+        if not len(self.means.counts):
+            return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
         features = functional.normalize(model.features(tokens).float(), dim=1)
         return padded(features @ self.weights.T + self.bias, model.head.size)
 
@@ -60,11 +62,12 @@ class StreamingLDA(Strategy):
         del memory
         self.means.grow(len(learner.task.labels))
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        labels = learner.labels(batch)
-        for at in range(len(batch)):  # 1
+        features, labels = finite(features, learner.labels(batch))
+        features, labels = features.to(self.scatter), labels.to(self.scatter.device)
+        for at in range(len(labels)):  # 1
             row, label = features[at : at + 1], labels[at : at + 1]
             n = self.means.counts[label]
-            away = row.double() - self.means.sums[label] / n.clamp(min=1).unsqueeze(1)
+            away = row - self.means.sums[label] / n.clamp(min=1).unsqueeze(1)
             self.scatter.addmm_(away.T, away * (n / (n + 1)).unsqueeze(1))
             self.means.add(row, label)
         self._solve()  # 2
@@ -87,5 +90,5 @@ class StreamingLDA(Strategy):
         means = self.means.sums / self.means.counts.clamp(min=1).unsqueeze(1)
         weights = torch.linalg.solve(covariance, means.T).T
         empty = self.means.counts == 0
-        self.weights = weights.float()
-        self.bias = (-0.5 * (weights * means).sum(1)).masked_fill(empty, -1e9).float()
+        self.weights = weights.float().to(self.weights.device)
+        self.bias = (-0.5 * (weights * means).sum(1)).masked_fill(empty, -1e9).float().to(self.bias.device)

@@ -172,6 +172,12 @@ def test_a_new_class_says_nothing_against_an_old_one():
     assert not outcomes(test, [(0, 0)] * 100 + [(0, 1)] * ESTABLISHED)
 
 
+def test_a_class_that_was_always_taken_for_another_has_not_changed():
+    """Wrong labels look like that: what they are taken for is right."""
+    test = Staleness()
+    assert not outcomes(test, [(0, 0 if at % 20 else 1) for at in range(4000)])
+
+
 def feed(effort, batches, alone, together=None):
     for _ in range(batches):
         effort.update(alone, together, [True] * len(alone))
