@@ -95,6 +95,7 @@ def test_its_state_is_bounded(tiny, penalty):
     assert tensor_bytes(own.state_dict()["penalties"]) == size
 
 
+@pytest.mark.slow
 def test_with_ten_thousand_classes(tiny, penalty):
     own = build(tiny, "finetune", held=spec(penalty, every=2), batch_size=1000)
     own.add(stream(range(10_000)))

@@ -94,6 +94,7 @@ def test_a_closed_set_has_classes_that_never_come(tiny, strategy):
     well(own, stream([3, 5, 8]))
 
 
+@pytest.mark.slow
 def test_ten_thousand_classes_take_bounded_memory(tiny, strategy):
     own = build(tiny, strategy, capacity=30, batch_size=500)
     own.add(stream(range(10_000)))
