@@ -20,6 +20,15 @@ from tests.faults.audit import audit
 from tests.faults.lives import dies_at, exact, finished, killed, learner, replayed, stream
 from tests.kafka.helpers import ONE_THREAD, PATIENCE, Process, call, predictions, until
 
+ER = {"name": "er"}
+DUAL = {"name": "dual", "features": 300, "rehearsal": "always"}  # both its halves learn in every step
+
+
+@pytest.fixture(params=[ER, DUAL], ids=lambda each: each["name"])
+def learns(request, tiny):
+    """How a learner learns: its model and its strategy."""
+    return {"model": tiny, "strategy": request.param}
+
 
 @pytest.fixture
 def name(fresh_name):
@@ -48,9 +57,10 @@ def deaths(folder, kafka, events, config, *, count, kills, rate, seed=0):
     return finished(folder, config)
 
 
-def test_a_few_deaths_at_random_moments(tmp_path, kafka, new_topic, name, tiny):
+def test_a_few_deaths_at_random_moments(tmp_path, kafka, new_topic, fresh_name, learns):
     events = new_topic("events", partitions=4)
-    config = learner(tmp_path, name, kafka, events, tiny)
+    name = fresh_name("fault")
+    config = learner(tmp_path, name, kafka, events, **learns)
     summary = deaths(tmp_path, kafka, events, config, count=1200, kills=4, rate=60)
     verdict = exact(kafka, name, events, 1200)
     assert summary["events"] == 1200
@@ -73,13 +83,13 @@ def test_fifty_deaths_at_random_moments(tmp_path, kafka, new_topic, name, tiny):
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_on_one_partition_twenty_deaths_end_as_none(tmp_path, kafka, new_topic, fresh_name, tiny):
+def test_on_one_partition_twenty_deaths_end_as_none(tmp_path, kafka, new_topic, fresh_name, learns):
     events, ends = new_topic("events"), []
     with sent(tmp_path, kafka, events, stream(3000), 100) as source:
         assert source.ends(600) == 0
     for kills in (0, 20):
         name, draw = fresh_name("fault"), random.Random(1)
-        config = learner(tmp_path, name, kafka, events, tiny, serving={"max_batch": 4})
+        config = learner(tmp_path, name, kafka, events, serving={"max_batch": 4}, **learns)
         for _ in range(kills):
             killed(tmp_path, config, draw)
         ends.append(finished(tmp_path, config))
