@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events batch",
     (
-        "totals model tasks tasks.* drift drift.* memory memory.* strategies strategies.* penalties "
-        "penalties.* evaluation probes probe_store cohort continual journal"
+        "totals model branch tasks tasks.* drift drift.* memory memory.* closed closed.* strategies strategies.* "
+        "penalties penalties.* evaluation probes probe_store cohort continual journal"
     ),
     (
         "transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog "

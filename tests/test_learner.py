@@ -11,7 +11,7 @@ from streamlearn.model import ModelConfig, load
 from streamlearn.predictor import ServedModel
 from streamlearn.registry import ComponentSpec
 from streamlearn.stages import Stages
-from streamlearn.strategies import strategies
+from streamlearn.strategies import Strategy, strategies
 from streamlearn.tasks import tasks
 from tests.models import WORDS
 
@@ -111,13 +111,11 @@ def test_a_step_that_is_not_finite_leaves_no_trace(tiny):
     own.add(stream[:16])
     spoilt.add(stream[:16])
 
-    class Poison:
-        rehearses = True
-
+    class Poison(Strategy):
         def loss(self, learner, batch, memory):
             return {"nan": learner.forward(batch).sum() * float("nan")}
 
-    good, spoilt.strategy = spoilt.strategy, Poison()
+    good, spoilt.strategy = spoilt.strategy, Poison(None)
     (update,) = spoilt.add(stream[16:32])
     assert (update.steps, update.skipped) == (0, 1)
     assert len(spoilt.memory) == 16
