@@ -248,7 +248,8 @@ def config_show(config: ConfigFile, sets: Sets = None) -> None:
 @config_app.command("check", epilog="Example: streamlearn config check support.yaml")
 def config_check(config: ConfigFile, sets: Sets = None) -> None:
     """Check a configuration without starting anything."""
-    from streamlearn.settings import ignored, load
+    from streamlearn.ignored import ignored
+    from streamlearn.settings import load
 
     settings = load(config, sets or [])
     for line in ignored(settings.root):

@@ -11,9 +11,10 @@ from rich.markup import escape
 
 from streamlearn.assembly import JOURNAL, client_settings
 from streamlearn.errors import ConfigError, RunningError, StreamlearnError
+from streamlearn.ignored import ignored
 from streamlearn.model import load as load_model
 from streamlearn.run import lock, lock_folder
-from streamlearn.settings import Settings, ignored
+from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import missing

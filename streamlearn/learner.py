@@ -14,6 +14,7 @@ from torch import nn
 
 from streamlearn import rng
 from streamlearn.batch import Batch, Sample, pad
+from streamlearn.branch import stack_of
 from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model, digest
@@ -174,10 +175,14 @@ class Learner:
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""
         scores: torch.Tensor = self.model(batch.tokens)
+        self.seen(batch, scores)
+        return scores
+
+    def seen(self, batch: Batch, scores: torch.Tensor) -> None:
+        """Take note of scores (n, classes) that a step has seen, for policies that watch losses."""
         if self.memory.policy.watches_losses:
             losses = self.task.losses(scores.detach(), self.labels(batch))
             self._losses.update(zip(batch.ids, losses.tolist(), strict=True))
-        return scores
 
     def labels(self, batch: Batch) -> torch.Tensor:
         """Return the batch's labels on the model's device: (n,)."""
@@ -348,12 +353,11 @@ def freeze(model: Model, config: LearnerConfig) -> None:
     if not config.train_embeddings:
         backbone.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
     if config.freeze == "layers":
-        stacks = [module for module in backbone.modules() if isinstance(module, nn.ModuleList)]
-        if not stacks:
+        layers = stack_of(backbone)
+        if layers is None:
             raise ConfigError(
                 "this model has no stack of layers", where="learner.freeze", mend="set it to none or encoder"
             )
-        layers = max(stacks, key=len)
         for layer in layers[: config.frozen_layers]:
             layer.requires_grad_(False)
         first = next(layers[0].parameters())

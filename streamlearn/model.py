@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -161,15 +161,8 @@ class Model(nn.Module):
 
     def features(self, tokens: Tokens) -> torch.Tensor:
         """Return what the head reads, of shape (n, features), computed in slices of rows of like length."""
-        parts: list[torch.Tensor] = []
-        order: list[IntArray] = []
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            for rows in buckets(tokens.lengths, self.slice_rows):
-                input_ids, mask = collate(tokens, rows, self.device, self.pad_id)
-                parts.append(self._pooled(input_ids, mask))
-                order.append(rows)
-        inverse = torch.from_numpy(np.argsort(np.concatenate(order))).to(self.device)
-        return torch.cat(parts)[inverse]
+        (features,) = self._in_slices(tokens, lambda ids, mask: (self._pooled(ids, mask),))
+        return features
 
     def forward(self, tokens: Tokens) -> torch.Tensor:
         """Return class scores before softmax, float32 of shape (n, classes)."""
@@ -184,25 +177,30 @@ class Model(nn.Module):
             layers: which hidden states, mean-pooled: 0 are the embeddings. Float32 of shape (n, len(layers), d).
             branch: what the head reads, of shape (n, features), comes by way of the branch, with gradients.
         """
-        hidden: list[torch.Tensor] = []
-        tops: list[torch.Tensor] = []
-        order: list[IntArray] = []
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            for rows in buckets(tokens.lengths, self.slice_rows):
-                input_ids, mask = collate(tokens, rows, self.device, self.pad_id)
-                pooled, top = self._read(input_ids, mask, layers, branch=branch)
-                hidden.append(pooled)
-                tops.append(top)
-                order.append(rows)
-        inverse = torch.from_numpy(np.argsort(np.concatenate(order))).to(self.device)
-        return torch.cat(hidden)[inverse], torch.cat(tops)[inverse]
+        hidden, top = self._in_slices(tokens, lambda ids, mask: self._read(ids, mask, layers, branch=branch))
+        return hidden, top
 
     def sha256(self) -> str:
         """Return the digest of all weights, see `digest`."""
         return digest(dict(self.named_parameters()), self.head.size)
 
+    def _in_slices(
+        self, tokens: Tokens, run: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+    ) -> tuple[torch.Tensor, ...]:
+        """Run each slice of rows of like length, and put what comes of them together in the order of the texts."""
+        parts: list[tuple[torch.Tensor, ...]] = []
+        order: list[IntArray] = []
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            for rows in buckets(tokens.lengths, self.slice_rows):
+                parts.append(run(*collate(tokens, rows, self.device, self.pad_id)))
+                order.append(rows)
+        inverse = torch.from_numpy(np.argsort(np.concatenate(order))).to(self.device)
+        return tuple(torch.cat(column)[inverse] for column in zip(*parts, strict=True))
+
     def _pooled(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output = self.backbone(input_ids=input_ids, attention_mask=mask)
+        return self._top(self.backbone(input_ids=input_ids, attention_mask=mask), mask)
+
+    def _top(self, output: Any, mask: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - Transformers' outputs
         if self.labels:  # a fine-tuned checkpoint pools as it was trained to
             logits: torch.Tensor = output.logits
             return logits.float()
@@ -218,7 +216,7 @@ class Model(nn.Module):
             pooled = torch.stack([_mean(output.hidden_states[layer], mask) for layer in layers], dim=1)
         if branch and self.branch is not None:
             return pooled, _mean(self.branch(calls), mask)
-        return pooled, output.logits.float() if self.labels else _mean(output.last_hidden_state, mask)
+        return pooled, self._top(output, mask)
 
 
 def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

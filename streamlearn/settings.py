@@ -16,9 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from streamlearn.config import Root, at, component, derive, places, registry
 from streamlearn.errors import ConfigError
-from streamlearn.penalties import penalties
 from streamlearn.registry import ComponentSpec, Config
-from streamlearn.strategies import strategies
 
 PREFIX = "STREAMLEARN_"
 SCALARS = ("name", "seed")
@@ -158,24 +156,6 @@ def _spec(root: Root | None, data: Mapping[str, Any], path: Where) -> ComponentS
         return None
 
 
-def ignored(root: Root) -> list[str]:
-    """Name the settings that were given but have no effect as the others stand."""
-    found = []
-    learner = root.learner
-    if learner.frozen_layers and learner.freeze != "layers":
-        found.append(f"learner.frozen_layers: ignored while learner.freeze is {learner.freeze!r}; set it to 'layers'")
-    if learner.freeze == "layers" and not learner.frozen_layers:
-        found.append("learner.freeze: 'layers' freezes only the embeddings while learner.frozen_layers is 0")
-    if "momentum" in learner.model_fields_set and learner.optimizer != "sgd":
-        found.append("learner.momentum: ignored with learner.optimizer 'adamw'")
-    if learner.train_embeddings and learner.freeze != "none":
-        found.append(f"learner.train_embeddings: ignored while learner.freeze is {learner.freeze!r}")
-    found += _ignored_by_the_strategy(root)
-    if root.model.revision and (root.model.name.startswith("package:") or Path(root.model.name).is_dir()):
-        found.append("model.revision: ignored, since model.name is not a hub id")
-    return found
-
-
 def _over(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Lay one tree over another: sections are joined, of anything else the upper one counts."""
     joined = {key: _over(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()}
@@ -183,37 +163,6 @@ def _over(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
         below = joined.get(key)
         joined[key] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return joined
-
-
-DESCENT = {
-    "steps_per_batch", "optimizer", "learning_rate", "head_learning_rate", "weight_decay", "momentum", "clip_norm",
-    "dropout",
-}  # fmt: skip
-
-
-def _ignored_by_the_strategy(root: Root) -> list[str]:
-    strategy, named = strategies.cls(root.strategy.name), f"strategy {root.strategy.name!r}"
-    held = [penalties.cls(spec.name) for spec in root.penalties]
-    found = []
-    if not strategy.rehearses and "replay_size" in root.learner.model_fields_set:
-        found.append(f"learner.replay_size: ignored with {named}, which does not rehearse")
-    given = root.memory.model_fields_set
-    if "policy" in given and not (strategy.rehearses or any(penalty.remembers for penalty in held)):
-        found.append(f"memory.policy: ignored with {named}, which stores nothing")
-    if "retrieval" in given and not (strategy.rehearses and strategy.descends and root.learner.replay_size):
-        found.append("memory.retrieval: ignored, since nothing is rehearsed")
-    if held and not strategy.descends:
-        found.append(f"penalties: ignored with {named}, which descends no gradient")
-    elif held and strategy.frozen:
-        found.append(f"penalties: ignored with {named}, whose encoder stands still")
-    learner = root.learner.model_fields_set
-    if strategy.frozen:
-        told = sorted({"freeze", "frozen_layers", "train_embeddings"} & learner)
-        found += [f"learner.{each}: ignored with {named}, whose encoder stands still" for each in told]
-    if not strategy.descends:
-        told = sorted(DESCENT & learner)
-        found += [f"learner.{each}: ignored with {named}, which descends no gradient" for each in told]
-    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Where, int]]:

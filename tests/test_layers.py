@@ -22,7 +22,7 @@ LAYERS = [
         "transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog "
         "publisher pretrained plan files"
     ),
-    "config settings logs fingerprint",
+    "config settings ignored logs fingerprint",
     "service exporter state web keeper recovery",
     (
         "assembly run replay snapshot demo doctor produce tail scenarios generate docs dashboards dashboards.* "

@@ -8,7 +8,8 @@ import yaml
 from streamlearn import fingerprint
 from streamlearn.drift import SIGNALS
 from streamlearn.errors import ConfigError
-from streamlearn.settings import check, ignored, load
+from streamlearn.ignored import ignored
+from streamlearn.settings import check, load
 
 MINIMAL = """\
 name: support

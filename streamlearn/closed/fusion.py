@@ -11,6 +11,7 @@ RATE = 0.1  # of the first step; they shrink as gradients add up
 START = (20.0, 1.0, 0.0)
 LOWEST = (5.0, 0.5, 0.0)
 HIGHEST = (80.0, 1.5, 3.0)
+_LOWEST, _HIGHEST = torch.tensor(LOWEST, dtype=torch.float64), torch.tensor(HIGHEST, dtype=torch.float64)
 
 
 class Fusion:
@@ -61,9 +62,7 @@ class Fusion:
         moved[0] = moved[0].log()
         moved -= RATE * gradient / self.squares.sqrt()
         moved[0] = moved[0].exp()
-        self.weights = torch.minimum(
-            torch.maximum(moved, torch.tensor(LOWEST, dtype=torch.float64)), torch.tensor(HIGHEST, dtype=torch.float64)
-        )
+        self.weights = moved.clamp(_LOWEST, _HIGHEST)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights and their accumulated squares."""

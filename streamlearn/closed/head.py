@@ -1,4 +1,4 @@
-"""The closed-form head of the default recipe: ridge regression over layer features, helped where labels are few."""
+"""Ridge regression over layer features, helped by class means where labels are few: what `ridge` and `dual` know."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -53,9 +53,8 @@ class RidgeHead:
     def evidence(self, hidden: torch.Tensor) -> Evidence:
         """Return what speaks for each known class in hidden states of shape (n, L, d)."""
         centred, rows = self._rows(hidden.to(self.device))
-        means = torch.nn.functional.normalize(self.means.means(), dim=1)
         fading = (self.means.counts > 0) / (1.0 + (self.means.counts / FEW) ** 2)
-        prototype = (centred.flatten(1) @ means.T) * fading.float()
+        prototype = (centred.flatten(1) @ self.means.directions().T) * fading.float()
         ridge = self.regression.predict(rows).float()
         return Evidence(ridge.to(hidden.device), prototype.to(hidden.device))
 
@@ -74,8 +73,7 @@ class RidgeHead:
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
         self.regression.weights[:, label] = 0
-        self.means.sums[label] = 0
-        self.means.counts[label] = 0
+        self.means.clear(label)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, as live tensors."""
@@ -115,8 +113,7 @@ class RidgeHead:
         self.first_labels = torch.cat([self.first_labels, labels])
         self.features.centre(self.first_hidden[:CENTRING])
         self.regression.reset()
-        self.means.sums.zero_()
-        self.means.counts.zero_()
+        self.means.clear()
         self._take(self.first_hidden, self.first_labels)
         if len(self.first_labels) >= CENTRING:
             self.settled = True

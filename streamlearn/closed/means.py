@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 
 def home(device: torch.device) -> torch.device:
@@ -23,6 +24,7 @@ class ClassMeans:
         device = home(device)
         self.sums = torch.zeros(0, size, device=device, dtype=torch.float64)
         self.counts = torch.zeros(0, device=device, dtype=torch.float64)
+        self._directions: torch.Tensor | None = None
 
     def grow(self, classes: int) -> None:
         """Have at least so many classes; a new one is empty."""
@@ -30,6 +32,7 @@ class ClassMeans:
         if missing > 0:
             self.sums = torch.cat([self.sums, self.sums.new_zeros(missing, self.sums.shape[1])])
             self.counts = torch.cat([self.counts, self.counts.new_zeros(missing)])
+            self._directions = None
 
     def add(self, rows: torch.Tensor, labels: torch.Tensor, sign: float = 1.0) -> None:
         """Take in (or, with sign -1, out) rows of shape (n, d) with labels (n,)."""
@@ -37,10 +40,20 @@ class ClassMeans:
         of_class[torch.arange(len(labels)), labels.to(self.sums.device)] = sign
         self.sums.addmm_(of_class.T, rows.to(self.sums))  # not index_add_: its order is not fixed on a GPU
         self.counts += of_class.sum(0)
+        self._directions = None
 
-    def means(self) -> torch.Tensor:
-        """Return the means, float32 of shape (classes, d); zeros for a class that is empty."""
-        return (self.sums / self.counts.clamp(min=1).unsqueeze(1)).float()
+    def clear(self, label: int | None = None) -> None:
+        """Empty one class, or all of them."""
+        which = slice(None) if label is None else label
+        self.sums[which], self.counts[which] = 0, 0
+        self._directions = None
+
+    def directions(self) -> torch.Tensor:
+        """Return the means at unit length, float32 of shape (classes, d); zeros for a class that is empty."""
+        if self._directions is None:  # asked for with every prediction, and changed by what is learned alone
+            means = self.sums / self.counts.clamp(min=1).unsqueeze(1)
+            self._directions = functional.normalize(means.float(), dim=1)
+        return self._directions
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, as live tensors."""
@@ -50,3 +63,4 @@ class ClassMeans:
         """Take over another's statistics."""
         self.sums = state["sums"].to(self.sums).clone()
         self.counts = state["counts"].to(self.counts).clone()
+        self._directions = None

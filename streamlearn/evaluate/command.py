@@ -20,8 +20,9 @@ from streamlearn.evaluate.examiner import Exam, exam
 from streamlearn.evaluate.page import page
 from streamlearn.evaluate.run import Evaluation, Job, run
 from streamlearn.evaluate.streams import Labelled, Stream
+from streamlearn.ignored import ignored
 from streamlearn.run import signals
-from streamlearn.settings import Settings, ignored, load
+from streamlearn.settings import Settings, load
 
 log = logging.getLogger(__name__)
 

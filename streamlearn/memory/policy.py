@@ -1,5 +1,6 @@
 """Which stored sample gives way to a new one."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from streamlearn.registry import Config as BaseConfig
 from streamlearn.registry import Registry
 
 
-class Policy:
+class Policy(ABC):
     """The base of all policies: decides for a full memory. While there is room, every sample is stored.
 
     A policy keeps nothing to itself: what it decides is a function of the memory's columns and of the stream.
@@ -24,12 +25,12 @@ class Policy:
     def __init__(self, config: Any = None) -> None:  # noqa: ANN401 - each policy's own Config
         self.config = config if config is not None else self.Config()
 
+    @abstractmethod
     def slot(self, label: int, memory: Columns, rng: np.random.Generator) -> int | None:
         """Return the slot to overwrite with a sample of class `label`, or None to let the sample go.
 
         Called after the sample was counted in `memory.seen` and `memory.seen_by_label`.
         """
-        raise NotImplementedError
 
 
 policies: Registry[Policy] = Registry("policy")

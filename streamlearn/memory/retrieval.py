@@ -1,5 +1,6 @@
 """Which stored samples are rehearsed."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from streamlearn.registry import Config as BaseConfig
 from streamlearn.registry import Registry
 
 
-class Retrieval:
+class Retrieval(ABC):
     """The base of all retrievals."""
 
     class Config(BaseConfig):
@@ -19,12 +20,12 @@ class Retrieval:
     def __init__(self, config: Any = None) -> None:  # noqa: ANN401 - each retrieval's own Config
         self.config = config if config is not None else self.Config()
 
+    @abstractmethod
     def slots(self, size: int, memory: Columns, labels: IntArray, rng: np.random.Generator) -> IntArray:
         """Return at most `size` different slots to rehearse beside new samples of the classes `labels`, shape (n,).
 
         Some where the memory has some and `size` is not 0.
         """
-        raise NotImplementedError
 
 
 retrievals: Registry[Retrieval] = Registry("retrieval")

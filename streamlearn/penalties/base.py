@@ -1,5 +1,6 @@
 """What a penalty is: a loss beside the strategy's, against a past state of the model."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from streamlearn.registry import Registry
 from streamlearn.strategies import Rehearsing
 
 
-class Penalty:
+class Penalty(ABC):
     """The base of all penalties. A stream has no task boundaries, so the past state is taken anew every so many steps.
 
     Whatever it does is a function of the batches in their order and of the streams of `streamlearn.rng`.
@@ -31,21 +32,21 @@ class Penalty:
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - each penalty's own Config
         self.config = config
 
+    @abstractmethod
     def penalty(self, learner: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
         """Return named scalar losses for the new batch; none before the first consolidation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def consolidate(self, learner: Rehearsing, memory: ReplayMemory) -> None:
         """Take the model as it is now for the past. Called every `config.every` steps, outside of any step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return its state, as live tensors and JSON values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Take over what a penalty of the same configuration returned."""
-        raise NotImplementedError
 
 
 penalties: Registry[Penalty] = Registry("penalty")

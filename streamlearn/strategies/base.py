@@ -29,6 +29,10 @@ class Rehearsing(Protocol):
         """Return the model's scores for the batch, with gradients: (n, classes)."""
         ...
 
+    def seen(self, batch: Batch, scores: torch.Tensor) -> None:
+        """Take note of scores (n, classes) that did not come from `forward`, for policies that watch losses."""
+        ...
+
     def labels(self, batch: Batch) -> torch.Tensor:
         """Return the batch's labels on the model's device: (n,)."""
         ...
@@ -92,10 +96,18 @@ class Strategy:
         assert not state, sorted(state)
 
 
-def finite(features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Leave out the rows that hold a number that is not finite: statistics would keep it for ever."""
-    rows = features.flatten(1).isfinite().all(1)
-    return features[rows], labels[rows]
+def finite(features: torch.Tensor) -> torch.Tensor:
+    """Return which rows hold finite numbers alone, (n,): statistics would keep any other for ever."""
+    return features.flatten(1).isfinite().all(1)
+
+
+class ClosedForm(Strategy):
+    """The base of strategies that keep statistics of a frozen encoder: no gradient, no rehearsal, nothing forgotten."""
+
+    rehearses = False
+    descends = False
+    frozen = True
+    portable = False
 
 
 def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:

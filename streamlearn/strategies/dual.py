@@ -1,4 +1,4 @@
-"""The default: a closed-form head that forgets nothing beside a rehearsed one that adapts, answering together.
+"""A closed-form head that forgets nothing beside a rehearsed one that adapts, answering together.
 
 The closed form is ridge regression on random features (McDonnell et al., "RanPAC", NeurIPS 2023, arXiv 2307.02251) of
 several layers of a frozen encoder. Beside it the encoder's upper half is copied and fine-tuned with experience replay
@@ -19,7 +19,7 @@ from streamlearn.closed.head import Evidence
 from streamlearn.closed.staleness import ESTABLISHED, Staleness
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.strategies.base import Rehearsing, padded, strategies
+from streamlearn.strategies.base import Rehearsing, finite, padded, strategies
 from streamlearn.strategies.ridge import ClosedFormConfig, Ridge, some
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Dual(Ridge):
         joint = concat(batch, learner.rehearse(memory, batch))
         hidden, top = learner.model.read(joint.tokens, self.layers, branch=True)
         scores = learner.model.head(top)
+        learner.seen(joint, scores)
         if self._before is None or self._before.batch is not batch:
             self._before = Before(batch, hidden[: len(batch)], scores[: len(batch)].detach())
         return {"joint": learner.task.loss(scores, learner.labels(joint))}
@@ -91,7 +92,7 @@ class Dual(Ridge):
         """
         del memory
         hidden, rehearsed = self._answers(learner, batch)  # 1
-        rows = hidden.flatten(1).isfinite().all(1)
+        rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
         if known := self.head.classes:
             if rehearsed is not None:

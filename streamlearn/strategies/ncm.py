@@ -11,19 +11,14 @@ from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import ClassMeans
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.strategies.base import Rehearsing, Strategy, finite, padded, strategies
+from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 
 SHARPNESS = 20.0  # cosines times this are the scores before softmax
 
 
 @strategies.register("ncm")
-class NearestClassMean(Strategy):
+class NearestClassMean(ClosedForm):
     """A class is the mean of its samples' normalised features: known from its first label, never forgotten."""
-
-    rehearses = False
-    descends = False
-    frozen = True
-    portable = False
 
     def bind(self, model: Model, seed: int) -> None:
         """Make room for its features."""
@@ -34,7 +29,7 @@ class NearestClassMean(Strategy):
         """Return the cosines to the classes' means."""
         if not len(self.means.counts):
             return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
-        means = functional.normalize(self.means.means(), dim=1).to(model.device)
+        means = self.means.directions().to(model.device)
         cosines = functional.normalize(model.features(tokens).float(), dim=1) @ means.T
         return padded(SHARPNESS * cosines, model.head.size)
 
@@ -43,7 +38,8 @@ class NearestClassMean(Strategy):
         del memory
         self.means.grow(len(learner.task.labels))
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        self.means.add(*finite(features, learner.labels(batch)))
+        rows = finite(features)
+        self.means.add(features[rows], learner.labels(batch)[rows])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums and counts."""

@@ -18,7 +18,7 @@ from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
-from streamlearn.strategies.base import Rehearsing, Strategy, finite, padded, strategies
+from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 
 
 class ClosedFormConfig(BaseConfig):
@@ -37,9 +37,9 @@ class ClosedFormConfig(BaseConfig):
         description="Random features; twice as many cost four times the time and memory. Not set: three for each "
         "number that is read, at most 4608.",
     )
-    ridge: float = Field(10.0, gt=0, description="Of the regression; from 3 to 30 little changes.")
+    ridge: float = Field(10.0, gt=0, description="What is added to the diagonal of the regression.")
     dtype: Literal["float32", "float64"] = Field(
-        "float32", description="Of the regression's statistics. float64 takes twice the memory, and is exact to 1e-12."
+        "float32", description="Of the regression's statistics. float64 takes twice the memory."
     )
 
 
@@ -66,13 +66,8 @@ def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tupl
 
 
 @strategies.register("ridge")
-class Ridge(Strategy):
+class Ridge(ClosedForm):
     """The closed-form head alone: nothing is rehearsed, nothing descends a gradient."""
-
-    rehearses = False
-    descends = False
-    frozen = True
-    portable = False
 
     class Config(ClosedFormConfig):
         """See `ClosedFormConfig`."""
@@ -96,7 +91,8 @@ class Ridge(Strategy):
         """Learn how sharp to answer, and then the batch."""
         del memory
         hidden, _ = learner.model.read(batch.tokens, self.layers)
-        hidden, labels = finite(hidden, learner.labels(batch))
+        rows = finite(hidden)
+        hidden, labels = hidden[rows], learner.labels(batch)[rows]
         if known := self.head.classes:
             self.fusion.learn(some(self.head.evidence(hidden), labels < known), None, labels[labels < known])
         self.head.learn(hidden, labels, len(learner.task.labels))

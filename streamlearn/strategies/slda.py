@@ -13,17 +13,12 @@ from streamlearn.closed import ClassMeans
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
-from streamlearn.strategies.base import Rehearsing, Strategy, finite, padded, strategies
+from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 
 
 @strategies.register("slda")
-class StreamingLDA(Strategy):
+class StreamingLDA(ClosedForm):
     """Class means and one covariance within classes, updated sample by sample; then the discriminant is solved."""
-
-    rehearses = False
-    descends = False
-    frozen = True
-    portable = False
 
     class Config(BaseConfig):
         """How the covariance is regularised."""
@@ -62,8 +57,8 @@ class StreamingLDA(Strategy):
         del memory
         self.means.grow(len(learner.task.labels))
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        features, labels = finite(features, learner.labels(batch))
-        features, labels = features.to(self.scatter), labels.to(self.scatter.device)
+        rows = finite(features)
+        features, labels = features[rows].to(self.scatter), learner.labels(batch)[rows].to(self.scatter.device)
         for at in range(len(labels)):  # 1
             row, label = features[at : at + 1], labels[at : at + 1]
             n = self.means.counts[label]

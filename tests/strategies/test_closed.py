@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from streamlearn.closed import ClassMeans, LeastSquares, RidgeHead
 from streamlearn.closed.effort import CONTENT, MEMORY, TRIAL, Effort
@@ -83,7 +84,8 @@ def test_class_means_are_exact_both_ways():
     own.add(x[:9], labels[:9], -1.0)
     assert own.counts.tolist() == [7, 7, 7]
     for label in range(3):
-        assert torch.allclose(own.means()[label], x[9:][labels[9:] == label].mean(0).float(), atol=1e-6)
+        exact = functional.normalize(x[9:][labels[9:] == label].mean(0), dim=0)
+        assert torch.allclose(own.directions()[label], exact.float(), atol=1e-6)
 
 
 def head(dtype=torch.float64):

@@ -1,4 +1,4 @@
-"""What the default recipe promises beyond the contract of all strategies."""
+"""What `dual`, and the closed forms, promise beyond the contract of all strategies."""
 
 import math
 
@@ -85,6 +85,12 @@ def test_a_step_that_is_not_taken_leaves_nothing_behind(tiny):
     own.flush()
     assert np.isfinite(scores(own, stream([0, 1, 2, 3], start=50))).all()
     assert own.strategy.head.means.counts.sum() == 27
+
+
+def test_a_memory_that_watches_losses_is_told_them(tiny):
+    own = always(tiny, policy="loss-aware")
+    own.add(stream([0, 1] * 20))
+    assert (own.memory.losses >= 0).all()
 
 
 def test_dropout_does_not_reach_the_closed_form(tiny):
