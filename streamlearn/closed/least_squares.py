@@ -16,8 +16,8 @@ class LeastSquares:
     for k rows is Woodbury's). P is kept as `inverse - pending' pending`: folding the pending rows in is a pass over D^2
     numbers, done once for `FOLD` rows. Weights are up to date after every block.
 
-    In float32 the relative error of W is 6.5e-7 after 20,000 rows and 1.7e-6 after 200,000, against one solve in float64
-    (`./dev bench least_squares`).
+    In float32 the relative error of W is 6.5e-7 after 20,000 rows and 1.7e-6 after 200,000, against one solve in
+    float64 (`./dev bench least_squares`).
 
     Args:
         size: D, the features.
