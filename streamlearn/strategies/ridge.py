@@ -34,8 +34,8 @@ class ClosedFormConfig(BaseConfig):
         None,
         ge=16,
         le=65536,
-        description="Random features; twice as many cost four times the time and memory. Not set: three for each "
-        "number that is read, at most 4608.",
+        description="Random features; twice as many cost four times the time and memory. Not set: four for each "
+        "number that is read, at most 6144.",
     )
     ridge: float = Field(10.0, gt=0, description="What is added to the diagonal of the regression.")
     dtype: Literal["float32", "float64"] = Field(
@@ -58,7 +58,7 @@ def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tupl
         )
     usual = (round(depth / 3), round(2 * depth / 3), round(5 * depth / 6), depth)
     layers = config.layers or tuple(sorted({max(1, layer) for layer in usual}))
-    features = config.features or min(4608, 3 * len(layers) * width)
+    features = config.features or min(6144, 4 * len(layers) * width)
     dtype = torch.float64 if config.dtype == "float64" else torch.float32
     return layers, RidgeHead(
         len(layers), width, features, ridge=config.ridge, seed=seed, device=model.device, dtype=dtype
