@@ -46,6 +46,18 @@ class Branch(nn.Module):
             for hook in hooks:
                 hook.remove()
 
+    @contextmanager
+    def grafted(self, stack: nn.ModuleList) -> Iterator[None]:
+        """While it lasts, the copies stand in the originals' places of the encoder's stack."""
+        first = len(stack) - len(self.layers)
+        try:
+            for number, layer in enumerate(self.layers, first):
+                stack[number] = layer
+            yield
+        finally:
+            for number, layer in enumerate(self._originals, first):
+                stack[number] = layer
+
     def forward(self, calls: list[Call]) -> torch.Tensor:
         """Return the last hidden states, of shape (n, tokens, d), by way of the copies."""
         args, kwargs = calls[0]

@@ -7,6 +7,7 @@ several layers of a frozen encoder. Beside it the encoder's upper half is copied
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from streamlearn.closed.staleness import ESTABLISHED, Staleness
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.strategies.base import Rehearsing, finite, padded, strategies
+from streamlearn.strategies.exported import Exported, own_head
 from streamlearn.strategies.ridge import ClosedFormConfig, Ridge, some
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,17 @@ class Dual(Ridge):
         size = model.head.size
         evidence = Evidence(padded(evidence.ridge, size), padded(evidence.prototype, size))
         return self.fusion.combine(evidence, model.head(top).log_softmax(1) if self._audible else None)
+
+    def exported(self, model: Model) -> Exported:
+        """Return the regression, and beside it the rehearsed head, times its weight, where that has a say.
+
+        What a log-softmax subtracts is the same for each class, so the probabilities are the same without it.
+        """
+        folded = self._folded(model)
+        if not self._audible:
+            return folded
+        rehearsed = {f"rehearsed.{name}": self.fusion.rehearsed * each for name, each in own_head(model).items()}
+        return replace(folded, tensors={**folded.tensors, **rehearsed}, branch=model.branch is not None)
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the rehearsed head's mean loss over new and stored samples, when it is its turn."""
