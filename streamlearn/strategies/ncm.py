@@ -12,6 +12,7 @@ from streamlearn.closed import ClassMeans
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
+from streamlearn.strategies.exported import Exported, linear
 
 SHARPNESS = 20.0  # cosines times this are the scores before softmax
 
@@ -32,6 +33,12 @@ class NearestClassMean(ClosedForm):
         means = self.means.directions().to(model.device)
         cosines = functional.normalize(model.features(tokens).float(), dim=1) @ means.T
         return padded(SHARPNESS * cosines, model.head.size)
+
+    def exported(self, model: Model) -> Exported:
+        """Return the classes' means at unit length, times the sharpness."""
+        if not len(self.means.counts):
+            return super().exported(model)
+        return Exported("unit", linear(SHARPNESS * self.means.directions(), None, model.head.size))
 
     def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Add the batch to the means."""
