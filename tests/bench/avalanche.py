@@ -5,8 +5,8 @@ classes: `Naive` with `ReplayPlugin` on `ReservoirSamplingBuffer`, `DER` (with a
 Both sides have the same encoder and tokens, samples in the same order and in the same batches of 16, one pass, a memory
 of 1,000, 16 rehearsed samples a step (`derpp` draws 16 twice, as its paper does; the peer's `DER` uses one draw for
 both of its losses), the same optimizer, learning rates and gradient clipping, the same alpha and beta, and no word of
-where a group ends: the peer gets an online stream of experiences of one batch each. All else is each side's default;
-`--set` changes ours alone.
+where a group ends: the peer gets an online stream of experiences of one batch each. All else is each side's default.
+`--set` of the model and the learner holds for both sides, of anything else for ours alone.
 
 What differs: the peer's head has a row for every class from the start, ours grows. Both start at zero. `StreamingLDA`
 reads the same features as our `slda`, at unit length; with `--raw` as they are pooled.
@@ -138,11 +138,12 @@ class Peer:
     """Avalanche, out of its folder: its classes run as they are.
 
     Args:
-        folder: where it was installed.
+        folder: where it was installed, if not among our packages.
     """
 
-    def __init__(self, folder: str) -> None:
-        sys.path.append(folder)  # at the end: what both have is ours
+    def __init__(self, folder: str | None) -> None:
+        if folder:
+            sys.path.append(folder)  # at the end: what both have is ours
         with warnings.catch_warnings(record=True):
             self.avalanche = importlib.import_module("avalanche")
             self.benchmarks, self.scenarios, self.data, self.metrics, self.plugins, self.storage, self.strategies = map(
@@ -226,6 +227,7 @@ class Peer:
 
 def optimizer(config: LearnerConfig, classifier: Classifier) -> torch.optim.Optimizer:
     """Return what our learner has, which cuts the gradient's norm before each step."""
+    assert (config.optimizer, config.steps_per_batch) == ("adamw", 1), "the peer has no other here"
     body = [each for each in classifier.encoder.backbone.parameters() if each.requires_grad]
     head = list(classifier.head.parameters())
     groups = [{"params": body, "lr": config.learning_rate}, {"params": head, "lr": config.head_learning_rate}]
@@ -255,10 +257,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     given = parser.parse_args()
     try:
-        peer = Peer(given.peer or "no folder given")
+        peer = Peer(given.peer)
     except ImportError as error:
-        where = given.peer or "no folder: give --peer DIR"
-        sys.stderr.write(f"avalanche-lib is not there ({where}; {error}) -> --help says how to install it\n")
+        where = f"in {given.peer}" if given.peer else "without --peer DIR"
+        sys.stderr.write(f"avalanche-lib is not found {where}: {error} -> --help says how to install it\n")
         sys.exit(2)
     found = []
     print(f"avalanche-lib {peer.avalanche.__version__}\n")
