@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from streamlearn.branch import stack_of
 from streamlearn.errors import ConfigError, StreamlearnError
 from streamlearn.model import Model
 from streamlearn.strategies import Strategy
@@ -42,10 +41,8 @@ def save(model: Model, strategy: Strategy, labels: Sequence[str], folder: Path) 
         with _given_back(model, classifier, labels) if classifier else nullcontext():
             backbone.save_pretrained(folder)
         if head.branch:
-            stack = stack_of(backbone)
             assert model.branch is not None
-            assert stack is not None
-            with model.branch.grafted(stack):
+            with model.branch.grafted():
                 backbone.save_pretrained(folder / "rehearsed")
         model.tokenizer.save_pretrained(folder)
         tensors = {name: each.detach().cpu().contiguous() for name, each in head.tensors.items()}

@@ -85,6 +85,7 @@ class RidgeHead:
 
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
+        self.regression.settle()
         self.regression.weights[:, label] = 0
         self.means.clear(label)
 
@@ -120,8 +121,10 @@ class RidgeHead:
         centred, rows = self._rows(hidden)
         targets = torch.zeros(len(labels), self.regression.weights.shape[1], device=rows.device)
         targets[torch.arange(len(labels), device=rows.device), labels] = 1
-        self.regression.learn(rows, targets)
         self.means.add(centred.flatten(1), labels)
+        self.regression.learn(rows, targets)
+        if (self.regression.targets.sum(0) > self.means.counts / 2).any():  # a class is known at once
+            self.regression.settle()
 
     def _begin(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
         """While the centre still moves with each batch, begin anew with all samples so far."""

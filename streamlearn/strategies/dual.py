@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from streamlearn.batch import Batch, Tokens, concat, pad
-from streamlearn.branch import Branch, stack_of
+from streamlearn.branch import Branch, norm_after, stack_of
 from streamlearn.closed.effort import Effort
 from streamlearn.closed.head import Evidence
 from streamlearn.closed.staleness import ESTABLISHED, Staleness
@@ -166,14 +166,21 @@ def branch_of(model: Model) -> Branch | None:
     """Return a copy of the encoder's upper half, if going through it gives what the encoder gives."""
     stack = stack_of(model.backbone)
     if stack is not None:
-        model.branch = Branch(stack, max(1, len(stack) // 2)).to(model.device)
-        try:
-            tokens = pad(model.tokenize(["a", "a few words more"])[0])
-            with torch.no_grad():
-                (_, first), (_, second) = model.read(tokens, (0,)), model.read(tokens, (0,), branch=True)
-            if torch.allclose(first, second, atol=1e-2):
+        endings = [None, norm] if (norm := norm_after(model.backbone, stack)) else [None]
+        for ending in endings:
+            model.branch = Branch(stack, max(1, len(stack) // 2), ending).to(model.device)
+            if _is_faithful(model):
                 return model.branch
-        except Exception as error:  # noqa: BLE001 - whatever a foreign layer throws when it is called out of its place
-            log.debug("the copied layers cannot be called: %s", error)
     log.warning("this architecture's upper layers cannot be copied: only the head is rehearsed, on the frozen encoder")
     return None
+
+
+def _is_faithful(model: Model) -> bool:
+    tokens = pad(model.tokenize(["a", "a few words more"])[0])
+    try:
+        with torch.no_grad():
+            (_, first), (_, second) = model.read(tokens, (0,)), model.read(tokens, (0,), branch=True)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign layer throws when it is called out of its place
+        log.debug("the copied layers cannot be called: %s", error)
+        return False
+    return torch.allclose(first, second, atol=1e-2)
