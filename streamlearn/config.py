@@ -198,7 +198,7 @@ class Root(Config):
     model: ModelConfig
     task: ComponentSpec = Field(description="What is predicted.")
     strategy: ComponentSpec = Field(
-        ComponentSpec(name="er"), description="How the new is learned without losing the old."
+        ComponentSpec(name="dual"), description="How the new is learned without losing the old."
     )
     penalties: tuple[ComponentSpec, ...] = Field(
         (), description="Losses beside the strategy's that hold the model near what it was; a list, of any number."

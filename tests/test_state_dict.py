@@ -74,6 +74,6 @@ def test_a_service_goes_on_from_its_snapshot(tiny, tmp_path, turns, optimizer, m
 
 @pytest.mark.parametrize("learner", [{"freeze": "encoder"}, {"train_embeddings": True}])
 def test_a_snapshot_of_which_another_part_was_trained_is_refused(tiny, learner):
-    state = World(tiny).service.state_dict()
+    state = World(tiny, strategy="er").service.state_dict()
     with pytest.raises(ConfigError, match="another part"):
-        World(tiny, learner=learner).service.load_state_dict(state)
+        World(tiny, strategy="er", learner=learner).service.load_state_dict(state)

@@ -79,6 +79,7 @@ class RidgeHead:
 
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
+        self.regression.settle()
         self.regression.weights[:, label] = 0
         self.means.clear(label)
 

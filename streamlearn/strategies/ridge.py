@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from streamlearn.batch import Batch, Tokens
+from streamlearn.batch import Batch, Tokens, pad
 from streamlearn.closed import RidgeHead
 from streamlearn.closed.fusion import Fusion
 from streamlearn.closed.head import Evidence
@@ -35,8 +35,8 @@ class ClosedFormConfig(BaseConfig):
         None,
         ge=16,
         le=65536,
-        description="Random features; twice as many cost four times the time and memory. Not set: three for each "
-        "number that is read, at most 4608.",
+        description="Random features; twice as many cost four times the time and memory. Not set: four for each "
+        "number that is read, at most 6144.",
     )
     ridge: float = Field(10.0, gt=0, description="What is added to the diagonal of the regression.")
     dtype: Literal["float32", "float64"] = Field(
@@ -48,9 +48,9 @@ def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tupl
     """Return the layers that are read, and the head that reads them.
 
     Raises:
-        ConfigError: the encoder has no such layers."""
-    hf: Any = model.backbone.config
-    depth, width = int(hf.num_hidden_layers), int(hf.hidden_size)
+        ConfigError: the encoder has no such layers, or tells nothing of them.
+    """
+    depth, width = _hidden(model)
     if config.layers is not None and not all(0 <= layer <= depth for layer in config.layers):
         raise ConfigError(
             f"the encoder has hidden states 0 to {depth}, and not {max(config.layers, key=abs)}",
@@ -59,11 +59,26 @@ def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tupl
         )
     usual = (round(depth / 3), round(2 * depth / 3), round(5 * depth / 6), depth)
     layers = config.layers or tuple(sorted({max(1, layer) for layer in usual}))
-    features = config.features or min(4608, 3 * len(layers) * width)
+    features = config.features or min(6144, 4 * len(layers) * width)
     dtype = torch.float64 if config.dtype == "float64" else torch.float32
     return layers, RidgeHead(
         len(layers), width, features, ridge=config.ridge, seed=seed, device=model.device, dtype=dtype
     )
+
+
+def _hidden(model: Model) -> tuple[int, int]:
+    """Return how many hidden states the encoder has beside its embeddings, and how wide they are: by a look at them."""
+    hf: Any = model.backbone.config
+    try:
+        depth = int(hf.num_hidden_layers)
+        hidden, _ = model.read(pad(model.tokenize(["a"])[0]), (0, depth))
+    except Exception as error:  # whatever a foreign architecture throws, or has not
+        raise ConfigError(
+            f"{type(model.backbone).__name__} does not give the hidden states of its layers",
+            where="strategy",
+            mend="take one that reads the last layer alone, such as er, or a model that is an encoder",
+        ) from error
+    return depth, hidden.shape[2]
 
 
 @strategies.register("ridge")

@@ -8,6 +8,7 @@ other setting at its default. What a number is compared with was measured in the
 - clinc-tail: in random order, and the j-th class keeps 100 / j^0.7 of its samples.
 - clinc-swap: in random order; from the middle on, ten pairs of classes have swapped labels. `swapped` and `others` are
   the final accuracy on those classes and on all others.
+- clinc-cipher: in random order, and each letter of the texts is replaced by another: the encoder knows no word of them.
 - snips, snips-iid: SNIPS, 7 intents in 7 groups, and in random order.
 
 Strategy `finetune` on a random order is one epoch of joint training.
@@ -18,6 +19,7 @@ import json
 import os
 import random
 import statistics
+import string
 import sys
 import tempfile
 import threading
@@ -29,7 +31,7 @@ from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import run
 from streamlearn.files import opened, records
 
-STREAMS = ("clinc", "clinc-iid", "clinc-tail", "clinc-swap", "snips", "snips-iid")
+STREAMS = ("clinc", "clinc-iid", "clinc-tail", "clinc-swap", "clinc-cipher", "snips", "snips-iid")
 Rows = list[dict[str, Any]]
 
 
@@ -71,21 +73,31 @@ def swap(rows: Rows, test: Rows, seed: int) -> tuple[Rows, Rows, set[str]]:
     return rows[:half] + renamed(rows[half:]), renamed(test), set(other)
 
 
+def cipher(rows: Rows) -> Rows:
+    """Replace each letter by another, the same one everywhere."""
+    letters = string.ascii_lowercase
+    table = str.maketrans(letters, "".join(random.Random(0).sample(letters, len(letters))))
+    return [{**row, "text": row["text"].lower().translate(table)} for row in rows]
+
+
 def one(stream: str, strategy: str, seed: int, folder: Path, *, sets: list[str], limit: int | None) -> dict[str, Any]:
     """Evaluate one strategy with one seed on one stream."""
     data = Path(os.environ["STREAMLEARN_DATA"])
     name, _, kind = stream.partition("-")
     source = data / ("clinc150" if name == "clinc" else "snips")
     train = next(source.glob("train.jsonl*"))
-    files, order, groups, swapped = (str(train), str(source / "test.jsonl")), "class-incremental", None, set()
+    files, order, groups = (str(train), str(source / "test.jsonl")), "class-incremental", None
+    swapped: set[str] = set()
     if name == "snips":
         groups = 7
     if kind == "iid":
         order, groups = "iid", None
-    elif kind in {"tail", "swap"}:
+    elif kind in {"tail", "swap", "cipher"}:
         order, rows, test = "as-is", read(train), read(source / "test.jsonl")
         if kind == "tail":
             rows = tail(rows, seed)
+        elif kind == "cipher":
+            order, rows, test = "iid", cipher(rows), cipher(test)
         else:
             rows, test, swapped = swap(rows, test, seed)
         files = write(folder / "train.jsonl", rows), write(folder / "test.jsonl", test)

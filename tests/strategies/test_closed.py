@@ -12,7 +12,7 @@ from streamlearn.closed.effort import CONTENT, MEMORY, TRIAL, Effort
 from streamlearn.closed.features import CENTRING
 from streamlearn.closed.fusion import HIGHEST, LOWEST, Fusion
 from streamlearn.closed.head import Evidence
-from streamlearn.closed.least_squares import FOLD
+from streamlearn.closed.least_squares import BLOCK, SHARE
 from streamlearn.closed.staleness import ESTABLISHED, Staleness
 
 CPU = torch.device("cpu")
@@ -28,13 +28,14 @@ def solved(x, y, ridge):
 
 
 @settings(deadline=None)  # shared machines stall now and then
-@given(sizes=st.lists(st.integers(1, FOLD + 3), min_size=1, max_size=12), ridge=st.sampled_from([0.1, 10.0]))
+@given(sizes=st.lists(st.integers(1, BLOCK + 3), min_size=1, max_size=12), ridge=st.sampled_from([0.1, 10.0]))
 def test_least_squares_are_those_of_one_solve_whatever_the_blocks(sizes, ridge):
     x, y = rows(sum(sizes))
     own = LeastSquares(12, ridge=ridge, device=CPU, dtype=torch.float64)
     own.grow(5)
     for part, targets in zip(x.split(sizes), y.split(sizes), strict=True):
         own.learn(part, targets)
+    own.settle()
     assert torch.allclose(own.weights, solved(x, y, ridge), rtol=1e-9, atol=1e-10)
     assert torch.allclose(own.predict(x), x @ solved(x, y, ridge), atol=1e-8)
 
@@ -54,6 +55,18 @@ def test_what_is_unlearned_leaves_no_trace(before, taken_out, after):
     assert torch.allclose(own.weights, solved(torch.cat([x0, x2]), torch.cat([y0, y2]), 1.0), rtol=1e-8, atol=1e-9)
 
 
+def test_few_rows_wait_and_never_more_than_a_share():
+    x, y = rows(4000)
+    own = LeastSquares(12, ridge=1.0, device=CPU, dtype=torch.float64)
+    own.grow(5)
+    for taken in range(4000):
+        own.learn(x[taken : taken + 1], y[taken : taken + 1])
+        assert len(own.rows) <= min(BLOCK - 1, (taken + 1) // SHARE)
+    own.settle()
+    assert own.count == 4000
+    assert not len(own.rows)
+
+
 def test_a_new_output_has_seen_only_zeros():
     x, y = rows(40)
     own = LeastSquares(12, ridge=1.0, device=CPU, dtype=torch.float64)
@@ -61,6 +74,7 @@ def test_a_new_output_has_seen_only_zeros():
     own.learn(x[:20], y[:20, :4])
     own.grow(5)
     own.learn(x[20:], y[20:])
+    own.settle()
     targets = torch.cat([torch.cat([y[:20, :4], torch.zeros(20, 1).double()], dim=1), y[20:]])
     assert torch.allclose(own.weights, solved(x, targets, 1.0), atol=1e-9)
 
@@ -71,6 +85,7 @@ def test_single_precision_stays_near_after_many_rows():
     own.grow(3)
     for _ in range(300):
         own.learn(x.float(), y.float())
+    own.settle()
     exact = torch.linalg.solve(300 * x.T @ x + 10 * torch.eye(12).double(), 300 * x.T @ y)
     assert (own.weights.double() - exact).norm() / exact.norm() < 1e-4
 
@@ -108,6 +123,7 @@ def test_the_head_does_not_depend_on_how_the_first_samples_came():
         parts.learn(hidden[at : at + 16], labels[at : at + 16], 4)
     for own in (whole, parts):
         own.learn(hidden[CENTRING:], labels[CENTRING:], 4)
+        own.regression.settle()
     one, other = whole.evidence(hidden), parts.evidence(hidden)
     assert torch.allclose(one.ridge, other.ridge, atol=1e-5)
     assert torch.allclose(one.prototype, other.prototype, atol=1e-5)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer, BartConfig
 
 from streamlearn.batch import Sample
 from streamlearn.errors import ConfigError
@@ -121,3 +122,14 @@ def test_layers_that_the_encoder_has_not_are_refused(tiny):
     strategy = strategies.build(ComponentSpec(name="ridge", layers=[0, 99]))
     with pytest.raises(ConfigError, match="hidden states 0 to"):
         strategy.bind(own.model, 0)
+
+
+def test_a_model_that_tells_nothing_of_its_layers_is_refused_at_start(tmp_path, tiny):
+    bart = BartConfig(
+        d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=16, decoder_ffn_dim=16, vocab_size=64, max_position_embeddings=32,
+    )  # fmt: skip
+    AutoModel.from_config(bart).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="BartModel does not give the hidden states"):
+        build(tmp_path, "dual")
