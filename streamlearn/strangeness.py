@@ -16,7 +16,6 @@ from streamlearn.batch import IntArray
 
 ENOUGH = 100  # samples before which nothing is said
 WINDOW = 1000  # the latest samples, which stand for what is usual
-FAMILIAR = 20  # labels after which a class counts as known; until then its own samples are news
 
 
 def energy(scores: torch.Tensor) -> torch.Tensor:
@@ -66,7 +65,7 @@ class Usual:
             self.counts = np.pad(self.counts, (0, missing))
         if strangeness is not None:
             values = strangeness.double().cpu().numpy()
-            told = values[(self.counts[labels] >= FAMILIAR) & np.isfinite(values)]
+            told = values[(self.counts[labels] > 0) & np.isfinite(values)]
             self.window.extend(told.tolist())
             self._sorted = None
         np.add.at(self.counts, labels, 1)
