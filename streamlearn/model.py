@@ -254,6 +254,7 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
         for name in DROPOUT_FIELDS:
             if getattr(hf, name, None) is not None:
                 setattr(hf, name, dropout)
+        hf.use_cache = False  # decoders would keep keys and values for a next token
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         fine_tuned = any("ForSequenceClassification" in name for name in hf.architectures or ())
         auto = AutoModelForSequenceClassification if fine_tuned else AutoModel

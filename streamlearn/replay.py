@@ -25,6 +25,7 @@ from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings
+from streamlearn.strategies import strategies
 from streamlearn.transport.kafka import KafkaSettings, read
 from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
 
@@ -59,7 +60,7 @@ def replay(
     client = replace(client_settings(settings, root.kafka.bootstrap_servers), transactional_id=None)
     topics = root.kafka.topics
     if folder is not None:
-        pretrained.check_portable(root.strategy.name)
+        pretrained.check(strategies.cls(root.strategy.name))
     with open_journal(client, topics.journal) as journal_log:
         found = plan(journal_log, ALL)
         whole = journal_log.begins == 0
@@ -82,7 +83,8 @@ def replay(
             mend="name an earlier step",
         )
     if folder is not None:  # 4
-        pretrained.save(service.learner.model, list(service.learner.task.labels), folder)
+        learner = service.learner
+        pretrained.save(learner.model, learner.strategy, list(learner.task.labels), folder)
     checked.say(service, verify=verify, json_output=json_output)
     if checked.wrong:
         raise StreamlearnError(

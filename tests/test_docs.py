@@ -11,12 +11,14 @@ import typer
 import yaml
 from jsonschema import Draft202012Validator
 
+from streamlearn import pretrained
 from streamlearn.cli import app
 from streamlearn.config import COMPONENTS, Root, schema
 from streamlearn.docs import files
 from streamlearn.exporter import CATALOGUE, HISTOGRAMS
 from streamlearn.registry import ComponentSpec
 from streamlearn.settings import load
+from tests.learners import build, stream
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -116,11 +118,23 @@ def test_the_python_blocks_compile():
         compile(block, "README.md", "exec")
 
 
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, tiny):
+    """A folder with what the guides' blocks may read: `my-model`, which was exported."""
+    folder = tmp_path_factory.mktemp("guide")
+    own = build(tiny, "dual")
+    own.add(stream([0, 1, 2, 3] * 4))
+    pretrained.save(own.model, own.strategy, list(own.task.labels), folder / "my-model")
+    return folder
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
-def test_the_blocks_of_a_guide_run(page):
+def test_the_blocks_of_a_guide_run(page, exported, monkeypatch):
+    monkeypatch.chdir(exported)
     text = page.read_text(encoding="utf-8")
+    names = {}  # a block may go on from the one before
     for block in blocks("python", text):
-        exec(compile(block, str(page), "exec"), {})  # noqa: S102 - what a guide shows has to run
+        exec(compile(block, str(page), "exec"), names)  # noqa: S102 - what a guide shows has to run
     for block in blocks("yaml", text):
         given = {"model": {"name": "x"}, "task": "sequence-classification", "kafka": {"topics": {"events": "e"}}}
         Draft202012Validator(schema()).validate({"name": "x", **given, **yaml.safe_load(block)})

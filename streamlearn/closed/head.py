@@ -1,5 +1,6 @@
 """Ridge regression over layer features, helped by class means where labels are few: what `ridge` and `dual` know."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -59,11 +60,23 @@ class RidgeHead:
     def evidence(self, hidden: torch.Tensor) -> Evidence:
         """Return what speaks for each known class in hidden states of shape (n, L, d)."""
         centred, rows = self._rows(hidden.to(self.device))
-        fading = (self.means.counts > 0) / (1.0 + (self.means.counts / FEW) ** 2)
         cosines = centred.flatten(1) @ self.means.directions().T
         ridge = self.regression.predict(rows).float()
         strangeness = -(ridge.amax(1) + cosines.amax(1)) if self.classes else ridge.new_zeros(len(ridge))
-        return Evidence(*(each.to(hidden.device) for each in (ridge, cosines * fading.float(), strangeness)))
+        return Evidence(*(each.to(hidden.device) for each in (ridge, cosines * self._fading(), strangeness)))
+
+    def folded(self, sharpness: float, prototypes: float) -> torch.Tensor:
+        """Return the weight (classes, L * d + size) of `sharpness * (ridge + prototypes * prototype)`.
+
+        It reads each layer's centred vector at unit length, layer after layer, and then the ReLU of their projections:
+        `centred` and `expand` of `LayerFeatures`, but for the scale that makes one unit vector of L.
+        """
+        plain = self.means.sums.shape[1]
+        weight = self.regression.weights.T.to(torch.float64, copy=True)
+        weight[:, :plain] *= PLAIN
+        weight[:, :plain] += prototypes * (self._fading().unsqueeze(1) * self.means.directions())
+        weight[:, :plain] /= math.sqrt(self.features.layers)
+        return (sharpness * weight).float()
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
         """Take in hidden states (n, L, d) with labels (n,) of `classes` known ones."""
@@ -103,6 +116,9 @@ class RidgeHead:
         self.first_hidden = state["first_hidden"].to(self.first_hidden).clone()
         self.first_labels = state["first_labels"].to(self.first_labels).clone()
 
+    def _fading(self) -> torch.Tensor:
+        return ((self.means.counts > 0) / (1.0 + (self.means.counts / FEW) ** 2)).float()
+
     def _rows(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         centred = self.features.centred(hidden)
         plain = centred.flatten(1) * PLAIN
@@ -112,8 +128,10 @@ class RidgeHead:
         centred, rows = self._rows(hidden)
         targets = torch.zeros(len(labels), self.regression.weights.shape[1], device=rows.device)
         targets[torch.arange(len(labels), device=rows.device), labels] = 1
-        self.regression.learn(rows, targets)
         self.means.add(centred.flatten(1), labels)
+        self.regression.learn(rows, targets)
+        if (self.regression.targets.sum(0) > self.means.counts / 2).any():  # a class is known at once
+            self.regression.settle()
 
     def _begin(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
         """While the centre still moves with each batch, begin anew with all samples so far."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 from streamlearn.batch import Batch, Tokens
 from streamlearn.registry import Config, Registry
 from streamlearn.strangeness import energy
+from streamlearn.strategies.exported import Exported, own_head
 
 if TYPE_CHECKING:
     from streamlearn.memory import ReplayMemory
@@ -55,16 +56,15 @@ class Said(NamedTuple):
 class Strategy:
     """The base of all strategies: one that learns nothing and answers with the model's own head.
 
-    A strategy that descends a gradient overrides `loss`; one with a closed form overrides `absorb` and `scores`, and
-    keeps its statistics in `state_dict`. Whatever it does is a function of the batches in their order, and of the
-    counter-based streams of `streamlearn.rng`: the journal replays it.
+    A strategy that descends a gradient overrides `loss`; one with a closed form overrides `absorb`, `scores` and
+    `exported`, and keeps its statistics in `state_dict`. Whatever it does is a function of the batches in their order,
+    and of the counter-based streams of `streamlearn.rng`: the journal replays it.
     """
 
     rehearses: ClassVar[bool] = True  # what it learned is stored in the memory
     descends: ClassVar[bool] = True  # `loss` returns something that the optimizer can take a step on
 
     frozen: ClassVar[bool] = False  # the encoder stands still; what is trained are the head, and the model's branch
-    portable: ClassVar[bool] = True  # the model and its head alone give its answers, so they can be exported
 
     class Config(Config):
         """Nothing to set."""
@@ -89,6 +89,10 @@ class Strategy:
         """Return how strange each sample of the batch that was just absorbed was before, (n,), nan where that is not
         known; None leaves it to the energy of the scores that the batch had in its first forward pass."""
         return None
+
+    def exported(self, model: "Model") -> Exported:
+        """Return what `scores` answers from, so that others get the same probabilities from it."""
+        return Exported("linear", own_head(model))
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> dict[str, torch.Tensor]:
         """Return named scalar losses; the learner minimises their sum. Without any there is no optimizer step."""
@@ -133,7 +137,6 @@ class ClosedForm(Strategy):
     rehearses = False
     descends = False
     frozen = True
-    portable = False
 
 
 def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:

@@ -7,19 +7,21 @@ several layers of a frozen encoder. Beside it the encoder's upper half is copied
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 
 from streamlearn.batch import Batch, Tokens, concat, pad
-from streamlearn.branch import Branch, stack_of
+from streamlearn.branch import Branch, norm_after, stack_of
 from streamlearn.closed.effort import Effort
 from streamlearn.closed.staleness import ESTABLISHED, Staleness
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import Rehearsing, Said, finite, padded, placed, strategies
+from streamlearn.strategies.exported import Exported, own_head
 from streamlearn.strategies.ridge import ClosedFormConfig, Ridge, some
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,17 @@ class Dual(Ridge):
         wide = evidence._replace(ridge=padded(evidence.ridge, size), prototype=padded(evidence.prototype, size))
         scores = self.fusion.combine(wide, model.head(top).log_softmax(1) if self._audible else None)
         return Said(scores, evidence.strangeness if self.head.classes else energy(scores))
+
+    def exported(self, model: Model) -> Exported:
+        """Return the regression, and beside it the rehearsed head, times its weight, where that has a say.
+
+        What a log-softmax subtracts is the same for each class, so the probabilities are the same without it.
+        """
+        folded = self._folded(model)
+        if not self._audible:
+            return folded
+        rehearsed = {f"rehearsed.{name}": self.fusion.rehearsed * each for name, each in own_head(model).items()}
+        return replace(folded, tensors={**folded.tensors, **rehearsed}, branch=model.branch is not None)
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the rehearsed head's mean loss over new and stored samples, when it is its turn."""
@@ -157,14 +170,21 @@ def branch_of(model: Model) -> Branch | None:
     """Return a copy of the encoder's upper half, if going through it gives what the encoder gives."""
     stack = stack_of(model.backbone)
     if stack is not None:
-        model.branch = Branch(stack, max(1, len(stack) // 2)).to(model.device)
-        try:
-            tokens = pad(model.tokenize(["a", "a few words more"])[0])
-            with torch.no_grad():
-                (_, first), (_, second) = model.read(tokens, (0,)), model.read(tokens, (0,), branch=True)
-            if torch.allclose(first, second, atol=1e-2):
+        endings = [None, norm] if (norm := norm_after(model.backbone, stack)) else [None]
+        for ending in endings:
+            model.branch = Branch(stack, max(1, len(stack) // 2), ending).to(model.device)
+            if _is_faithful(model):
                 return model.branch
-        except Exception as error:  # noqa: BLE001 - whatever a foreign layer throws when it is called out of its place
-            log.debug("the copied layers cannot be called: %s", error)
     log.warning("this architecture's upper layers cannot be copied: only the head is rehearsed, on the frozen encoder")
     return None
+
+
+def _is_faithful(model: Model) -> bool:
+    tokens = pad(model.tokenize(["a", "a few words more"])[0])
+    try:
+        with torch.no_grad():
+            (_, first), (_, second) = model.read(tokens, (0,)), model.read(tokens, (0,), branch=True)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign layer throws when it is called out of its place
+        log.debug("the copied layers cannot be called: %s", error)
+        return False
+    return torch.allclose(first, second, atol=1e-2)

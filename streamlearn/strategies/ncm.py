@@ -13,6 +13,7 @@ from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
+from streamlearn.strategies.exported import Exported, linear
 
 SHARPNESS = 20.0  # cosines times this are the scores before softmax
 
@@ -33,6 +34,12 @@ class NearestClassMean(ClosedForm):
             return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
         features = functional.normalize(model.features(tokens).float(), dim=1)
         return padded(self._scores(features), model.head.size)
+
+    def exported(self, model: Model) -> Exported:
+        """Return the classes' means at unit length, times the sharpness."""
+        if not len(self.means.counts):
+            return super().exported(model)
+        return Exported("unit", linear(SHARPNESS * self.means.directions(), None, model.head.size))
 
     def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Add the batch to the means."""

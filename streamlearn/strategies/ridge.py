@@ -20,6 +20,7 @@ from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, Said, finite, padded, placed, strategies
+from streamlearn.strategies.exported import Exported, linear
 
 
 class ClosedFormConfig(BaseConfig):
@@ -109,6 +110,12 @@ class Ridge(ClosedForm):
         evidence = self.head.evidence(model.read(tokens, self.layers)[0])
         return Said(padded(self.fusion.combine(evidence, None), model.head.size), evidence.strangeness)
 
+    def exported(self, model: Model) -> Exported:
+        """Return the regression, with the class means and all that is constant folded in."""
+        if not self.head.classes:
+            return super().exported(model)
+        return self._folded(model)
+
     def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Learn how sharp to answer, and then the batch."""
         del memory
@@ -146,6 +153,12 @@ class Ridge(ClosedForm):
             )
         self.head.load_state_dict(state)
         self.fusion.load_state_dict(state)
+
+    def _folded(self, model: Model) -> Exported:
+        sharpness, prototypes, _ = self.fusion.weights.tolist()
+        features = {"centre": self.head.features.mean, "projections": self.head.features.projections}
+        weight = linear(self.head.folded(sharpness, prototypes), None, model.head.size)
+        return Exported("layers", {**features, **weight}, {"layers": list(self.layers)})
 
 
 def some(evidence: Evidence, rows: torch.Tensor) -> Evidence:

@@ -15,6 +15,7 @@ from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
+from streamlearn.strategies.exported import Exported, linear
 
 
 @strategies.register("slda")
@@ -48,6 +49,12 @@ class StreamingLDA(ClosedForm):
             return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
         features = functional.normalize(model.features(tokens).float(), dim=1)
         return padded(self._scores(features), model.head.size)
+
+    def exported(self, model: Model) -> Exported:
+        """Return the linear discriminants."""
+        if not len(self.means.counts):
+            return super().exported(model)
+        return Exported("unit", linear(self.weights, self.bias, model.head.size))
 
     def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Add the batch, and solve for the discriminant.

@@ -225,3 +225,13 @@ def test_errors_on_new_classes_call_for_nothing():
     for _ in range(100):
         effort.update([False] * 16, None, [False] * 16)
     assert effort.duty == 0
+
+
+def test_most_of_what_came_of_a_class_is_in_the_weights():
+    hidden, labels = clouds(1400, 2)
+    own = head()
+    own.learn(hidden[:1300], labels[:1300], 2)
+    assert not len(own.regression.rows)
+    for taken in range(1, 101):
+        own.learn(hidden[1300 : 1300 + 1], torch.tensor([2]), 3)
+        assert own.regression.targets[:, 2].sum() <= taken / 2

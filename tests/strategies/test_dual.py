@@ -13,7 +13,7 @@ from streamlearn.registry import ComponentSpec
 from streamlearn.strategies import strategies
 from tests.learners import accuracy, build, scores, stream
 
-CLOSED = [name for name in strategies if not strategies.cls(name).portable]
+CLOSED = [name for name in strategies if strategies.cls(name).frozen]
 
 
 def branch(own):
