@@ -91,7 +91,7 @@ class Strategy:
         return None
 
     def exported(self, model: "Model") -> Exported:
-        """Return what `scores` answers from, so that others get the same probabilities from it."""
+        """Return what `scores` and `say` answer from, so that others get the same probabilities from it."""
         return Exported("linear", own_head(model))
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> dict[str, torch.Tensor]:
