@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field
+from torch.nn import functional
 
 from streamlearn.batch import Batch, concat
 from streamlearn.memory import ReplayMemory
@@ -19,14 +20,15 @@ class DERpp(Strategy):
     """The scores that the model gave a sample when it was new are stored with it. Of two rehearsals, one is drawn
     towards its stored scores, the other is learned by its labels.
 
-    Stored scores cover the classes that were known then, and the distance is a mean over those alone.
+    A class that was not known then counts as a score of 0, which is what a new row of the head gives. So the distance
+    is a mean over all classes, and keeps new ones from answering for old samples.
     """
 
     class Config(BaseConfig):
         """The weights of the two rehearsals; the new samples' loss weighs 1."""
 
-        alpha: float = Field(0.2, ge=0, description="Weight of the squared distance to the stored scores.")
-        beta: float = Field(0.5, ge=0, description="Weight of the loss by labels, on another draw.")
+        alpha: float = Field(0.5, ge=0, description="Weight of the squared distance to the stored scores.")
+        beta: float = Field(1.0, ge=0, description="Weight of the loss by labels, on another draw.")
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Strategy
         super().__init__(config)
@@ -41,7 +43,7 @@ class DERpp(Strategy):
         self._scores = scores[:new].detach()
         losses = {"new": learner.task.loss(scores[:new], labels[:new])}
         if dark.outputs is not None:
-            losses["dark"] = self.config.alpha * distance(scores[new:end], dark.outputs)
+            losses["dark"] = self.config.alpha * distance(scores[new:end, : memory.max_outputs], dark.outputs)
         if len(bright):
             losses["rehearsed"] = self.config.beta * learner.task.loss(scores[end:], labels[end:])
         return losses
@@ -52,9 +54,7 @@ class DERpp(Strategy):
 
 
 def distance(scores: torch.Tensor, outputs: npt.NDArray[np.float32]) -> torch.Tensor:
-    """Return the mean squared distance of scores (n, classes) to outputs (n, width), where those are not nan."""
-    width = min(scores.shape[1], outputs.shape[1])
-    target = torch.from_numpy(outputs[:, :width]).to(scores.device)
-    known = ~target.isnan()
-    gaps = (scores[:, :width] - target.nan_to_num()) * known  # nan times 0 would be nan
-    return gaps.square().sum() / known.sum().clamp(min=1)
+    """Return the mean squared distance of scores (n, classes) to outputs (n, width): 0 where those are nan, or end."""
+    stored = torch.from_numpy(outputs[:, : scores.shape[1]]).to(scores.device).nan_to_num(0.0)
+    target = functional.pad(stored, (0, scores.shape[1] - stored.shape[1]))
+    return (scores - target).square().sum() / max(1, target.numel())

@@ -58,16 +58,39 @@ def test_derpp_stores_what_the_model_said_before_the_step(tiny):
     assert np.isnan(older.outputs[:, 2:]).all()
 
 
-def test_derpp_measures_the_distance_where_it_is_known():
-    scores = torch.tensor([[1.0, 2.0, 50.0], [3.0, 70.0, 9.0]], requires_grad=True)
+def test_derpp_takes_a_class_that_was_not_known_for_a_score_of_zero():
     nan = np.nan
-    outputs = np.array([[0, 4, nan, nan], [3, nan, nan, nan]], np.float32)
-    value = distance(scores, outputs)
-    assert value.item() == pytest.approx((1 + 4 + 0) / 3)
+    scores = torch.tensor([[1.0, 2.0, 5.0], [3.0, 7.0, 9.0]], requires_grad=True)
+    for outputs in ([[0, 4, nan, nan], [3, nan, nan, nan]], [[0, 4], [3, 0]]):
+        value = distance(scores, np.array(outputs, np.float32))
+        assert value.item() == pytest.approx((1 + 4 + 25 + 0 + 49 + 81) / 6)
     value.backward()
-    assert torch.isfinite(scores.grad).all()
-    assert scores.grad[:, 2].abs().max() == 0
-    assert distance(scores[:0], outputs[:0]) == 0
+    assert torch.allclose(scores.grad, torch.tensor([[2.0, -4.0, 10.0], [0.0, 14.0, 18.0]]) / 6)
+    assert distance(scores[:0], np.zeros((0, 4), np.float32)) == 0
+
+
+def test_derpp_holds_what_new_classes_say_of_old_samples(tiny):
+    """The distance alone moves a new class's row, as soon as it answers for samples of before it came."""
+    own = build(tiny, "derpp")
+    own.add(stream([0, 1] * 4))
+    batch = batch_of(own, stream([2] * 8, start=100))
+    with torch.no_grad():
+        own.model.head.weight[2] = 1.0
+    own.optimizer.zero_grad()
+    own.strategy.loss(own, batch, own.memory)["dark"].backward()
+    assert own.model.head.weight.grad[2].abs().sum() > 0
+
+
+def test_derpp_leaves_alone_the_classes_whose_scores_are_not_stored(tiny):
+    own = build(tiny, "derpp")
+    own.memory.max_outputs = 2
+    own.add(stream([0, 1] * 4))
+    batch = batch_of(own, stream([2] * 8, start=100))
+    with torch.no_grad():
+        own.model.head.weight[2] = 1.0
+    own.optimizer.zero_grad()
+    own.strategy.loss(own, batch, own.memory)["dark"].backward()
+    assert own.model.head.weight.grad[2].abs().sum() == 0
 
 
 def test_two_draws_of_a_step_differ_and_repeat(tiny):
