@@ -76,7 +76,7 @@ def assemble(
         max_labels=root.limits.labels,
         max_bytes=root.limits.record_bytes,
     )
-    predictor = ServedModel(model, task, strategy, top_k=root.serving.top_k, stages=stages)
+    predictor = ServedModel(model, task, strategy, top_k=root.serving.top_k, stages=stages, usual=learner.usual)
     measures = Measures(
         Prequential(root.metrics.window),
         Probes(root.probes, seed=root.seed),

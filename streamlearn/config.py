@@ -83,6 +83,16 @@ class ServingConfig(Config):
     """How events are predicted."""
 
     top_k: int = Field(3, ge=1, le=100, description="Labels that a prediction names, likeliest first.")
+    abstain_below: float = Field(
+        0.0, ge=0, le=1, description="A prediction with a lower score abstains: `low-score`. 0: none does."
+    )
+    novel_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Share of events of known classes that may be marked novel; a larger one finds more that are. 0 "
+        "marks none.",
+    )
     max_batch: int = Field(
         64, ge=1, le=10_000, description="Most events predicted together: what comes later waits for the next batch."
     )

@@ -19,22 +19,26 @@ Pair = tuple[str, str]
 
 
 class Scored(NamedTuple):
-    """One labelled event of the window; `confidence` is nan where none was served."""
+    """One labelled event of the window; `confidence` is nan where none was served, and `answered` is whether the
+    prediction was one to act upon."""
 
     predicted: str | None
     label: str
     loss: float
     confidence: float
     slices: tuple[Pair, ...]
+    answered: bool
 
 
 class Prequential:
-    """Accuracy, loss, Cohen's kappa, calibration and accuracy by slice over the last labelled events.
+    """Accuracy, loss, Cohen's kappa, calibration and accuracy by slice over the last labelled events; and of those that
+    were answered, their share and their accuracy.
 
     "Interleaved test-then-train" over a sliding window: Gama, Sebastiao and Rodrigues, "On evaluating stream learning
     algorithms", Machine Learning 90, 2013. Kappa as Cohen, 1960: agreement beyond what the two label distributions
-    give by chance. `update` takes constant time. One thread updates; others may read meanwhile, and see figures that
-    are at most one event apart from each other.
+    give by chance. Coverage and accuracy of what was answered: El-Yaniv and Wiener, "On the foundations of noise-free
+    selective classification", JMLR 11, 2010. `update` takes constant time. One thread updates; others may read
+    meanwhile, and see figures that are at most one event apart from each other.
 
     Args:
         window: how many labelled events the window holds.
@@ -55,16 +59,18 @@ class Prequential:
         probability: float,
         *,
         confidence: float | None = None,
+        answered: bool | None = None,
         slices: Mapping[str, str] | None = None,
     ) -> float:
         """Take in one labelled event.
 
         Args:
-            predicted: what was served; None where it abstained.
+            predicted: what was served; None where there was no label to serve.
             label: what is true.
             probability: what the model gave the label then.
             confidence: what the model gave the label that was served; None or nan leaves the event out of
                 `calibration_error`.
+            answered: whether it was served as an answer to act upon; None: where there was a label.
             slices: the slices that the event is in, by name.
 
         Returns:
@@ -72,7 +78,8 @@ class Prequential:
         """
         loss = -math.log(max(CERTAINLY_WRONG, probability))  # in this order, nan counts as wrong
         pairs = tuple(dict.fromkeys(map(self._pair, slices.items()))) if slices else ()
-        entry = Scored(predicted, label, loss, math.nan if confidence is None else confidence, pairs)
+        answered = predicted is not None if answered is None else answered
+        entry = Scored(predicted, label, loss, math.nan if confidence is None else confidence, pairs, answered)
         if len(self.window) == self.window.maxlen:
             self._count(self.window[0], -1)
         self.window.append(entry)
@@ -90,6 +97,17 @@ class Prequential:
     def total_accuracy(self) -> float:
         """Share of right predictions since the start; nan before the first label."""
         return self.correct / self.count if self.count else math.nan
+
+    @property
+    def coverage(self) -> float:
+        """Share of the window that was answered, and not abstained from; nan before the first label."""
+        return self._answered / len(self.window) if self.window else math.nan
+
+    @property
+    def answered_accuracy(self) -> float:
+        """Share of right predictions among those that were answered; nan while none was."""
+        answered = self._answered
+        return self._answered_right / answered if answered else math.nan
 
     @property
     def loss(self) -> float:
@@ -133,6 +151,7 @@ class Prequential:
             "labels": torch.tensor([number[entry.label] for entry in self.window], dtype=torch.int32),
             "losses": torch.tensor([entry.loss for entry in self.window], dtype=torch.float64),
             "confidences": torch.tensor([entry.confidence for entry in self.window], dtype=torch.float64),
+            "answered": torch.tensor([entry.answered for entry in self.window], dtype=torch.bool),
             "slices": torch.tensor([place[pair] for entry in self.window for pair in entry.slices], dtype=torch.int32),
             "slice_counts": torch.tensor([len(entry.slices) for entry in self.window], dtype=torch.int32),
         }
@@ -147,10 +166,11 @@ class Prequential:
         self._names.update(name for name, _ in self._pairs)
         ends = np.cumsum([0, *state["slice_counts"].tolist()]).tolist()
         places = state["slices"].tolist()
-        columns = (state[name].tolist() for name in ("predicted", "labels", "losses", "confidences"))
-        for row, (predicted, label, loss, confidence) in enumerate(zip(*columns, strict=True)):
+        columns = [state[name].tolist() for name in ("predicted", "labels", "losses", "confidences")]
+        answers = state["answered"].tolist() if "answered" in state else [number >= 0 for number in columns[0]]
+        for row, (predicted, label, loss, confidence, answered) in enumerate(zip(*columns, answers, strict=True)):
             own = tuple(pairs[place] for place in places[ends[row] : ends[row + 1]])
-            self.window.append(Scored(names[predicted], names[label], loss, confidence, own))
+            self.window.append(Scored(names[predicted], names[label], loss, confidence, own, answered))
         for entry in self.window:
             self._count(entry, 1)
 
@@ -159,6 +179,8 @@ class Prequential:
         self.count = 0
         self.correct = 0
         self._correct = 0
+        self._answered = 0
+        self._answered_right = 0
         self._predicted: Counter[str | None] = Counter()
         self._true: Counter[str] = Counter()
         self._confident = 0  # entries of the window that have a confidence
@@ -181,6 +203,8 @@ class Prequential:
         """Count an entry that comes into the window (1) or leaves it (-1)."""
         right = entry.predicted == entry.label
         self._correct += sign * right
+        self._answered += sign * entry.answered
+        self._answered_right += sign * (entry.answered and right)
         _add(self._predicted, entry.predicted, sign)
         _add(self._true, entry.label, sign)
         if not math.isnan(entry.confidence):

@@ -83,7 +83,8 @@ class Prediction(NamedTuple):
     """What was said of an event.
 
     `top` holds label and score, likeliest first. Scores are finite and are written as they are, so whoever makes a
-    prediction rounds them: a float32 made a float has ten digits that say nothing.
+    prediction rounds them: a float32 made a float has ten digits that say nothing. `novelty`, 0 to 1, is None while
+    nobody knows what is usual; `novel` is whether it is too high for a class that is known.
     """
 
     id: str
@@ -95,6 +96,8 @@ class Prediction(NamedTuple):
     model_step: int
     champion_step: int
     source: Place
+    novelty: float | None = None
+    novel: bool = False
 
 
 class Decoded(NamedTuple):
@@ -305,6 +308,8 @@ def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Me
                         "top": [{"label": name, "score": value} for name, value in top],
                         "abstained": abstained,
                         "reason": reason,
+                        "novelty": novelty,
+                        "novel": novel,
                         "model_step": model_step,
                         "champion_step": champion_step,
                         "source": {"topic": source[0], "partition": source[1], "offset": source[2]},
@@ -315,7 +320,19 @@ def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Me
                 (),
             )
         )
-        for event_id, label, score, top, abstained, reason, model_step, champion_step, source in predictions
+        for (
+            event_id,
+            label,
+            score,
+            top,
+            abstained,
+            reason,
+            model_step,
+            champion_step,
+            source,
+            novelty,
+            novel,
+        ) in predictions
     ]
 
 

@@ -110,6 +110,12 @@ CATALOGUE: tuple[Entry, ...] = (
         ("label",),
     ),
     Entry(
+        "novel_events",
+        "counter",
+        "Events marked as unlike every known class.",
+        lambda s: _one(s.totals.novel),
+    ),
+    Entry(
         "labels",
         "counter",
         "Labels by what became of them.",
@@ -180,6 +186,18 @@ CATALOGUE: tuple[Entry, ...] = (
         "gauge",
         "Agreement of the last predictions and labels beyond chance (Cohen's kappa).",
         lambda s: _if_known(s.prequential.kappa),
+    ),
+    Entry(
+        "prequential_coverage",
+        "gauge",
+        "Share of the last labelled events that were answered, and not abstained from (fraction).",
+        lambda s: _if_known(s.prequential.coverage),
+    ),
+    Entry(
+        "prequential_answered_accuracy",
+        "gauge",
+        "Share of right predictions among the last labelled events that were answered (fraction).",
+        lambda s: _if_known(s.prequential.answered_accuracy),
     ),
     Entry(
         "calibration_error",

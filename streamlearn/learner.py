@@ -21,6 +21,7 @@ from streamlearn.model import Model, digest
 from streamlearn.penalties import Penalty
 from streamlearn.registry import Config
 from streamlearn.stages import Stages
+from streamlearn.strangeness import Usual, energy
 from streamlearn.strategies import Strategy
 from streamlearn.tasks import Task
 
@@ -90,8 +91,10 @@ class Learner:
         self.penalties = tuple(penalties) if strategy.descends and not strategy.frozen else ()
         self.step = 0
         self.waiting: list[Sample] = []
+        self.usual = Usual()
         self._replayed = 0
         self._losses: dict[str, float] = {}  # of the step's samples, by id
+        self._first: torch.Tensor | None = None  # scores of the batch's first forward pass, its new samples first
         model.head.grow(len(task.labels))
         freeze(model, config)
         strategy.bind(model, seed)
@@ -134,13 +137,15 @@ class Learner:
         1. Labels never seen get a number and the head a row for each.
         2. The strategy makes the loss, rehearsing from the memory; one optimizer step, unless loss or gradient is not
            finite. A strategy with a closed form has no loss: taking the batch in is its step.
-        3. What has a closed form takes the batch in. If any of the steps was taken, it is offered to the memory.
+        3. What has a closed form takes the batch in; how strange its samples were is noted. If any of the steps was
+           taken, it is offered to the memory.
         4. Penalties whose time has come take the model as it is now for the past.
         """
+        known = self.model.head.size
         labels = np.array([self.task.labels.add(sample.label) for sample in samples])  # 1
         self.model.head.grow(len(self.task.labels), self.optimizer)
         batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
-        before = self.step
+        before, self._first = self.step, None
         losses: list[float] = []
         noted: dict[str, float] = {}
         replayed = 0
@@ -159,6 +164,11 @@ class Learner:
                 noted |= self._losses
         with self.stages("learn"), torch.no_grad():  # 3
             self.strategy.absorb(self, batch, self.memory)
+            strange = self.strategy.strangeness()
+            if strange is None and self._first is not None and known:
+                strange = energy(self._first[: len(batch), :known])  # as it was served: without the batch's new classes
+            self.usual.learn(strange, labels)
+            self._first = None
         if losses and (self.strategy.rehearses or any(penalty.remembers for penalty in self.penalties)):
             with self.stages("remember"):
                 self.memory.note(noted)  # what gives way is decided by the newest losses
@@ -175,6 +185,8 @@ class Learner:
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""
         scores: torch.Tensor = self.model(batch.tokens)
+        if self._first is None:
+            self._first = scores.detach()
         self.seen(batch, scores)
         return scores
 
@@ -215,6 +227,7 @@ class Learner:
             "optimizer": {str(number): dict(state) for number, state in enumerate(moments)},
             "memory": self.memory.state_dict(),
             "strategy": self.strategy.state_dict(),
+            "usual": self.usual.state_dict(),
             "penalties": {self._name(penalty): penalty.state_dict() for penalty in self.penalties},
             "learner": {
                 "step": self.step,
@@ -270,6 +283,8 @@ class Learner:
                 penalty.load_state_dict(past[self._name(penalty)], self.model.device)
             else:
                 log.warning("penalties: %s begins anew, since the snapshot has none", self._name(penalty))
+        if "usual" in state:  # else it begins anew
+            self.usual.load_state_dict(state["usual"])
         self.step, self.model.trained = int(own["step"]), bool(own["trained"])
         self.waiting = [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own["waiting"]]
 

@@ -140,8 +140,9 @@ class Measures:
             known = scores is not None and number is not None and number < scores.probabilities.shape[1]
             probability = float(scores.probabilities[row, number]) if scores is not None and known else 0.0
             loss = self.prequential.update(
-                predicted.label, label, probability, confidence=predicted.score, slices=event.slices
-            )
+                predicted.label, label, probability, confidence=predicted.score, answered=not predicted.abstained,
+                slices=event.slices,
+            )  # fmt: skip
             if predicted.label is not None:  # an abstention says nothing of the world
                 errors.append(float(predicted.label != label))
                 losses.append(loss)

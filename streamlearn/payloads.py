@@ -159,6 +159,8 @@ class SourcePayload(TypedDict):
                 "top": [{"label": "refund", "score": 0.912345}, {"label": "card", "score": 0.051}],
                 "abstained": False,
                 "reason": None,
+                "novelty": 0.412,
+                "novel": False,
                 "model_step": 12,
                 "champion_step": 12,
                 "source": {"topic": "support-tickets", "partition": 0, "offset": 41},
@@ -174,8 +176,32 @@ class PredictionPayload(TypedDict):
     label: Annotated[str | None, Field(description="The likeliest label; null if no label is known yet.")]
     score: Annotated[float | None, Field(ge=0, le=1, description="Its probability.")]
     top: Annotated[list[ScoredLabel], Field(description="The likeliest labels, best first (serving.top_k of them).")]
-    abstained: Annotated[bool, Field(description="Whether no answer is given that should be acted upon.")]
-    reason: Annotated[str | None, Field(description="Why it abstained: `no-known-label`. More reasons may come.")]
+    abstained: Annotated[
+        bool, Field(description="Whether this is no answer to act upon; label and scores are there all the same.")
+    ]
+    reason: Annotated[
+        str | None,
+        Field(
+            description="Why it abstained: `no-known-label` (none is learned yet), `low-score` (the score is below "
+            "serving.abstain_below). More reasons may come."
+        ),
+    ]
+    novelty: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="The share of labelled events of known classes that were less unlike what is known than this "
+            "one; null before 100 of them were learned.",
+        ),
+    ]
+    novel: Annotated[
+        bool,
+        Field(
+            description="Whether it is unlike every known class: only a share of serving.novel_share of their events "
+            "is as strange."
+        ),
+    ]
     model_step: Annotated[int, Field(ge=0, description="Optimizer steps that the learning weights had taken.")]
     champion_step: Annotated[int, Field(ge=0, description="Optimizer steps that the served weights had taken.")]
     source: Annotated[SourcePayload, Field(description="The event's record.")]

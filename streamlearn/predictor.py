@@ -4,22 +4,26 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from streamlearn.batch import IntArray, pad
 from streamlearn.model import Model
 from streamlearn.stages import Stages
+from streamlearn.strangeness import Usual
 from streamlearn.strategies import Strategy
 from streamlearn.tasks import Scores, Task
 
 
 class Answer(NamedTuple):
-    """What is said of n texts: their token ids, the scores (None before any label is known), and how many tokens of
-    each text the tokenizer does not know, of shape (n,)."""
+    """What is said of n texts: their token ids, the scores (None before any label is known), how many tokens of each
+    text the tokenizer does not know, (n,), and how novel it is, (n,), see `strangeness.Usual` (None before that is
+    known)."""
 
     tokens: Sequence[IntArray]
     scores: Scores | None
     unknown: IntArray
+    novelty: npt.NDArray[np.float64] | None = None
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
@@ -27,7 +31,9 @@ def joined(answers: Sequence[Answer]) -> Answer:
     tokens = [row for answer in answers for row in answer.tokens]
     parts = [answer.scores for answer in answers if answer.scores is not None]
     scores = Scores(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
-    return Answer(tokens, scores, np.concatenate([np.zeros(0, np.int64), *(answer.unknown for answer in answers)]))
+    unknown = np.concatenate([np.zeros(0, np.int64), *(answer.unknown for answer in answers)])
+    novel = [answer.novelty for answer in answers if answer.novelty is not None]
+    return Answer(tokens, scores, unknown, np.concatenate(novel) if novel else None)
 
 
 class Predictor(Protocol):
@@ -47,16 +53,25 @@ class ServedModel:
         strategy: answers from the model, or from its own statistics of the model's features.
         top_k: how many labels a prediction names.
         stages: takes the time of tokenizing and of the forward pass.
+        usual: knows how strange events of known classes are; None: nobody does.
     """
 
-    def __init__(self, model: Model, task: Task, strategy: Strategy, *, top_k: int, stages: Stages) -> None:
+    def __init__(
+        self, model: Model, task: Task, strategy: Strategy, *, top_k: int, stages: Stages, usual: Usual | None = None
+    ) -> None:
         self.model, self.task, self.strategy, self.top_k, self.stages = model, task, strategy, top_k, stages
+        self.usual = Usual() if usual is None else usual
 
     def predict(self, texts: Sequence[str]) -> Answer:
-        """Return the texts' token ids, and their scores once a label is known."""
+        """Return the texts' token ids, their scores once a label is known, and their novelty once that is known."""
         with self.stages("tokenize"):
             tokens, unknown = self.model.tokenize(texts)
-        return Answer(tokens, self.scores(tokens) if self.model.trained else None, unknown)
+        if not self.model.trained:
+            return Answer(tokens, None, unknown)
+        with self.stages("predict"), torch.inference_mode():
+            said = self.strategy.say(self.model, pad(tokens))
+            scores = self.task.scores(said.scores, self.top_k)
+            return Answer(tokens, scores, unknown, self.usual.novelty(said.strangeness))
 
     def scores(self, tokens: Sequence[IntArray]) -> Scores:
         """Return the scores of texts that were tokenized already; at least one label must be known."""

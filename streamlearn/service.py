@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +27,7 @@ from streamlearn.errors import StreamlearnError
 from streamlearn.events import Event, EventDecoder, Place, Prediction, encode_predictions
 from streamlearn.learner import Learner, Update
 from streamlearn.measures import Measures, Seen
+from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer, Predictor, joined
 from streamlearn.probes import Result
 from streamlearn.publisher import Publisher
@@ -36,8 +36,6 @@ from streamlearn.totals import Totals
 from streamlearn.transport.base import Range, Record, Source, TopicPartition, canonical, ranges
 
 log = logging.getLogger(__name__)
-
-_prediction = partial(tuple.__new__, Prediction)  # skips NamedTuple's own constructor, which goes through Python
 
 POLL_SECONDS = 0.2  # how long a stop signal may go unnoticed while nothing comes
 ENOUGH_TOKENS = 200  # below, a share says little
@@ -267,11 +265,10 @@ class Service:
         failures = failures or {}
         by_place = {Place(*record[:3]): record for record in records} if failures else {}
         dead_letters = [*decoded.dead_letters, *(dead(by_place[place], error) for place, error in failures.items())]
-        predictions = self._predictions(events, answer)
         return Prepared(
             records,
             events,
-            predictions,
+            self._predictions(events, answer),
             answer,
             dead_letters,
             self.measures.choose(events, answer),
@@ -423,21 +420,16 @@ class Service:
         return taken, joined(answers), failures
 
     def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
-        step, champion = self.learner.step, self.champion_step
-        if answer.scores is None:
-            return [
-                Prediction(event.id, None, None, (), True, "no-known-label", step, champion, event.source)
-                for event in events
-            ]
-        names = np.array(self.learner.task.labels.names, dtype=object)
-        top = names[answer.scores.top].tolist()
-        scores = np.round(answer.scores.top_scores.astype(np.float64), 6).tolist()
-        return [
-            _prediction(
-                (event.id, labels[0], values[0], list(zip(labels, values)), False, None, step, champion, event.source)  # noqa: B905 - a keyword costs more than the zip
-            )
-            for event, labels, values in zip(events, top, scores, strict=True)
-        ]
+        serving = self.root.serving
+        return predictions(
+            events,
+            answer,
+            self.learner.task.labels.names,
+            step=self.learner.step,
+            champion=self.champion_step,
+            abstain_below=serving.abstain_below,
+            novel_share=serving.novel_share,
+        )
 
     def _warn(self, events: Sequence[Event], answer: Answer, *, quiet: bool) -> None:
         """Say once what makes a stream less useful than its owner may think."""
@@ -547,7 +539,8 @@ class Service:
     def _count(self, batch: Prepared) -> None:
         totals = self.totals
         totals.events += len(batch.records)
-        totals.predictions.update(prediction.label for prediction in batch.predictions)
+        totals.predictions.update(None if each.abstained else each.label for each in batch.predictions)
+        totals.novel += sum(each.novel for each in batch.predictions)
         totals.dead_letters.update(letter.reason for letter in batch.dead_letters)
         if batch.seen.probes:
             totals.labels["probe"] += batch.seen.probes

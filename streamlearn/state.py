@@ -148,7 +148,7 @@ class Recent:
                 "label": event.label,
                 "predicted": prediction.label,
                 "score": prediction.score,
-                "outcome": _outcome(event.label, prediction.label),
+                "outcome": _outcome(event.label, prediction),
             }
             for event, prediction, now in self._rows.copy()
         ]
@@ -284,6 +284,7 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
         "events": totals.events,
         "predictions": totals.predictions.total(),
         "abstentions": totals.predictions[None],
+        "novel": totals.novel,
         "labelled": prequential.count,
         "dead_letters": totals.dead_letters.total(),
         "events_per_second": events_per_second,
@@ -295,6 +296,8 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
         "kappa": _known(prequential.kappa),
         "loss": _known(prequential.loss),
         "calibration_error": _known(prequential.calibration_error),
+        "coverage": _known(prequential.coverage),
+        "answered_accuracy": _known(prequential.answered_accuracy),
         "forgetting": _known(probes.forgetting),
         "backward_transfer": _known(probes.backward_transfer),
         "forward_transfer": _known(probes.forward_transfer),
@@ -341,12 +344,12 @@ def _drift(service: "Service") -> list[dict[str, Any]]:
     ]
 
 
-def _outcome(label: str | None, predicted: str | None) -> str:
-    if predicted is None:
+def _outcome(label: str | None, prediction: Prediction) -> str:
+    if prediction.abstained:
         return "abstained"
     if label is None:
         return "unlabelled"
-    return "right" if label == predicted else "wrong"
+    return "right" if label == prediction.label else "wrong"
 
 
 def _known(value: float | None) -> float | None:

@@ -61,6 +61,7 @@ def _line(record: Record) -> Text:
         line.append(f"{value.get('label') or value.get('reason')}  ", "yellow" if value.get("abstained") else "green")
         score = value.get("score")
         line.append(f"{score:.3f}  " if isinstance(score, float) else "")
+        line.append("novel  " if value.get("novel") else "", "magenta")
         line.append(f"step {value['model_step']}", "dim")
     else:
         line.append(f"{_text(record.key)}  " if record.key else "", "cyan")

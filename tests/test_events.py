@@ -317,7 +317,7 @@ def test_fields_refuses_what_is_no_path(wrong, words):
 
 def test_a_prediction_is_written_as_the_contract_says():
     said = Prediction(
-        "ü1", "refund", 0.9, [("refund", 0.9), ("card", 0.1)], False, None, 12, 10, Place("tickets", 2, 41)
+        "ü1", "refund", 0.9, [("refund", 0.9), ("card", 0.1)], False, None, 12, 10, Place("tickets", 2, 41), 0.99, True
     )
     silent = Prediction("e2", None, None, (), True, "no-known-label", 0, 0, Place("tickets", 2, 42))
     messages = encode_predictions([said, silent], 1_767_225_600.1239)
@@ -330,6 +330,8 @@ def test_a_prediction_is_written_as_the_contract_says():
         "top": [{"label": "refund", "score": 0.9}, {"label": "card", "score": 0.1}],
         "abstained": False,
         "reason": None,
+        "novelty": 0.99,
+        "novel": True,
         "model_step": 12,
         "champion_step": 10,
         "source": {"topic": "tickets", "partition": 2, "offset": 41},
@@ -337,6 +339,7 @@ def test_a_prediction_is_written_as_the_contract_says():
     }
     assert (second["label"], second["score"], second["top"]) == (None, None, [])
     assert (second["abstained"], second["reason"]) == (True, "no-known-label")
+    assert (second["novelty"], second["novel"]) == (None, False)
 
 
 def test_needs_no_torch():

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events batch",
     (
-        "totals model branch tasks tasks.* drift drift.* memory memory.* closed closed.* strategies strategies.* "
-        "penalties penalties.* evaluation probes probe_store cohort continual journal"
+        "totals model branch strangeness tasks tasks.* drift drift.* memory memory.* closed closed.* "
+        "strategies strategies.* penalties penalties.* evaluation probes probe_store cohort continual journal"
     ),
     (
-        "transport.* schemas learner predictor measures journal_log checkpoint storage failpoints watchdog "
+        "transport.* schemas learner predictor prediction measures journal_log checkpoint storage failpoints watchdog "
         "publisher pretrained plan files"
     ),
     "config settings ignored logs fingerprint",

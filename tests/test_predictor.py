@@ -20,8 +20,8 @@ def test_joined_answers_keep_their_order():
 
 
 def test_no_answers_make_an_empty_one():
-    tokens, scores, unknown = joined([])
-    assert (tokens, scores, len(unknown)) == ([], None, 0)
+    tokens, scores, unknown, novelty = joined([])
+    assert (tokens, scores, len(unknown), novelty) == ([], None, 0, None)
 
 
 def test_answers_without_scores_have_none():

@@ -148,6 +148,14 @@ class Silent(Ridge):
         return -super().scores(model, tokens)
 
 
+class Mute(Ridge):
+    """The same, by way of `say`."""
+
+    def say(self, model, tokens):
+        said = super().say(model, tokens)
+        return said._replace(scores=-said.scores)
+
+
 class Quiet(Silent):
     """Inherits such a way."""
 
@@ -159,12 +167,12 @@ class Frank(Silent):
         return super().exported(model)
 
 
-@pytest.mark.parametrize("strategy", [Silent, Quiet])
+@pytest.mark.parametrize("strategy", [Silent, Quiet, Mute])
 def test_a_strategy_that_does_not_say_what_it_answers_from_is_refused(tmp_path, folders, strategy):
     model = load(ModelConfig(name=str(folders["encoder"]), device="cpu"))
     own = strategy(Ridge.Config())
     own.bind(model, 0)
-    with pytest.raises(ConfigError, match="Silent has `scores` of its own"):
+    with pytest.raises(ConfigError, match=r"(Silent has `scores`|Mute has `say`) of its own"):
         pretrained.save(model, own, [], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -34,7 +34,7 @@ class World:
                 "model": {"name": str(model), "device": "cpu"},
                 "task": sections.pop("task", "sequence-classification"),
                 "learner": {"batch_size": 4, "replay_size": 4, **sections.pop("learner", {})},
-                "serving": {"max_batch": 8},
+                "serving": {"max_batch": 8, **sections.pop("serving", {})},
                 "metrics": {"window": 50, **sections.pop("metrics", {})},
                 "probes": sections.pop("probes", {"share": 0}),
                 **sections,

@@ -131,6 +131,29 @@ def _served() -> Sequence[Panel]:
             bounds=(0, 1),
         ),
         lines(
+            "Answered and abstained",
+            "percentunit",
+            [
+                (metric("prequential_coverage"), "answered (coverage)"),
+                (metric("prequential_answered_accuracy"), "accuracy of what was answered"),
+                (metric("prequential_accuracy"), "accuracy of all"),
+            ],
+            shows="Among the last labelled events: the share that was answered, and the share of right predictions in "
+            "it. What has a score below `serving.abstain_below` is not.",
+            wrong="a low coverage with an accuracy of all that is high enough: lower `serving.abstain_below`. An "
+            "accuracy of what was answered that is too low: raise it, and see *Calibration error*.",
+            bounds=(0, 1),
+        ),
+        lines(
+            "Novel events",
+            "percentunit",
+            [(f"{rate('novel_events_total')} / {rate('events_total')}", "novel")],
+            shows="Share of all events that are unlike every known class. Where nothing new comes it is about "
+            "`serving.novel_share` (2 %).",
+            wrong="it stays far above that: something comes that no class covers. Read such events with `streamlearn "
+            "tail`, and label some of them: a new class is known from its first labels.",
+        ),
+        lines(
             "Predictions by class",
             "eps",
             [(f"sum by (label) ({rate('predictions_total', CHOSEN)})", "{{label}}")],

@@ -54,6 +54,10 @@ function figures(state) {
   tile("Accuracy", percent(now.accuracy), now.labelled
     ? `of the last ${plural(Math.min(now.labelled, now.window), "label")}` + (now.kappa === null ? "" : `, kappa ${now.kappa.toFixed(2)}`)
     : "waits for the first label");
+  if (now.coverage !== null && now.coverage !== undefined && now.coverage < 1) {
+    tile("Answered", percent(now.coverage), now.answered_accuracy === null
+      ? "all scores are below serving.abstain_below" : `${percent(now.answered_accuracy)} of these are right`);
+  }
   tile("Forgetting", percent(now.forgetting), now.forgetting === null
     ? `${plural(now.probes, "probe")} so far, too few to tell`
     : `below each class's best, ${plural(now.probes, "probe")}`);

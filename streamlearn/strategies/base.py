@@ -1,7 +1,7 @@
 """What a strategy is: how a batch changes what is known, and what is answered from it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from streamlearn.batch import Batch, Tokens
 from streamlearn.registry import Config, Registry
+from streamlearn.strangeness import energy
 from streamlearn.strategies.exported import Exported, own_head
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ class Rehearsing(Protocol):
         ...
 
 
+class Said(NamedTuple):
+    """What is said of n events: class scores before softmax, float32 of shape (n, classes), and how strange each event
+    is to what is known, (n,), on a scale that only the strategy knows."""
+
+    scores: torch.Tensor
+    strangeness: torch.Tensor
+
+
 class Strategy:
     """The base of all strategies: one that learns nothing and answers with the model's own head.
 
@@ -71,8 +80,18 @@ class Strategy:
         scores: torch.Tensor = model(tokens)
         return scores
 
+    def say(self, model: "Model", tokens: Tokens) -> Said:
+        """Return the class scores, and how strange the events are: the energy of their scores."""
+        scores = self.scores(model, tokens)
+        return Said(scores, energy(scores))
+
+    def strangeness(self) -> torch.Tensor | None:
+        """Return how strange each sample of the batch that was just absorbed was before, (n,), nan where that is not
+        known; None leaves it to the energy of the scores that the batch had in its first forward pass."""
+        return None
+
     def exported(self, model: "Model") -> Exported:
-        """Return what `scores` answers from, so that others get the same probabilities from it."""
+        """Return what `scores` and `say` answer from, so that others get the same probabilities from it."""
         return Exported("linear", own_head(model))
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> dict[str, torch.Tensor]:
@@ -103,6 +122,13 @@ class Strategy:
 def finite(features: torch.Tensor) -> torch.Tensor:
     """Return which rows hold finite numbers alone, (n,): statistics would keep any other for ever."""
     return features.flatten(1).isfinite().all(1)
+
+
+def placed(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return the values (m,) of some rows at their places among all, (n,), with nan for the others."""
+    whole = values.new_full((len(rows),), torch.nan)
+    whole[rows] = values
+    return whole
 
 
 class ClosedForm(Strategy):

@@ -16,11 +16,11 @@ from pydantic import Field
 from streamlearn.batch import Batch, Tokens, concat, pad
 from streamlearn.branch import Branch, norm_after, stack_of
 from streamlearn.closed.effort import Effort
-from streamlearn.closed.head import Evidence
 from streamlearn.closed.staleness import ESTABLISHED, Staleness
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.strategies.base import Rehearsing, finite, padded, strategies
+from streamlearn.strangeness import energy
+from streamlearn.strategies.base import Rehearsing, Said, finite, padded, placed, strategies
 from streamlearn.strategies.exported import Exported, own_head
 from streamlearn.strategies.ridge import ClosedFormConfig, Ridge, some
 
@@ -65,13 +65,15 @@ class Dual(Ridge):
         elif self.config.rehearsal != "never":
             model.branch = branch_of(model)
 
-    def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
-        """Return the scores of both heads together; a rehearsed head that has no say costs nothing."""
+    def say(self, model: Model, tokens: Tokens) -> Said:
+        """Return the scores of both heads together, and the strangeness that the closed form sees; a rehearsed head
+        that has no say costs nothing."""
         hidden, top = model.read(tokens, self.layers, branch=self._audible)
         evidence = self.head.evidence(hidden)
         size = model.head.size
-        evidence = Evidence(padded(evidence.ridge, size), padded(evidence.prototype, size))
-        return self.fusion.combine(evidence, model.head(top).log_softmax(1) if self._audible else None)
+        wide = evidence._replace(ridge=padded(evidence.ridge, size), prototype=padded(evidence.prototype, size))
+        scores = self.fusion.combine(wide, model.head(top).log_softmax(1) if self._audible else None)
+        return Said(scores, evidence.strangeness if self.head.classes else energy(scores))
 
     def exported(self, model: Model) -> Exported:
         """Return the regression, and beside it the rehearsed head, times its weight, where that has a say.
@@ -107,10 +109,12 @@ class Dual(Ridge):
         hidden, rehearsed = self._answers(learner, batch)  # 1
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
+        self._strangeness = None
         if known := self.head.classes:
             if rehearsed is not None:
                 rehearsed = rehearsed[rows][:, :known].log_softmax(1)
             evidence = self.head.evidence(hidden)
+            self._strangeness = placed(evidence.strangeness, rows)
             alone = self.fusion.combine(evidence, None).argmax(1)
             self._judge(alone, self.fusion.combine(evidence, rehearsed).argmax(1), labels, asked=rehearsed is not None)
             seen = labels < known  # 2

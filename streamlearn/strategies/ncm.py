@@ -11,6 +11,7 @@ from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import ClassMeans
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
+from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 from streamlearn.strategies.exported import Exported, linear
 
@@ -25,14 +26,14 @@ class NearestClassMean(ClosedForm):
         """Make room for its features."""
         del seed
         self.means = ClassMeans(model.width, model.device)
+        self._strangeness: torch.Tensor | None = None
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
         """Return the cosines to the classes' means."""
         if not len(self.means.counts):
             return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
-        means = self.means.directions().to(model.device)
-        cosines = functional.normalize(model.features(tokens).float(), dim=1) @ means.T
-        return padded(SHARPNESS * cosines, model.head.size)
+        features = functional.normalize(model.features(tokens).float(), dim=1)
+        return padded(self._scores(features), model.head.size)
 
     def exported(self, model: Model) -> Exported:
         """Return the classes' means at unit length, times the sharpness."""
@@ -43,10 +44,15 @@ class NearestClassMean(ClosedForm):
     def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Add the batch to the means."""
         del memory
-        self.means.grow(len(learner.task.labels))
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
+        self._strangeness = energy(self._scores(features)) if len(self.means.counts) else None
+        self.means.grow(len(learner.task.labels))
         rows = finite(features)
         self.means.add(features[rows], learner.labels(batch)[rows])
+
+    def strangeness(self) -> torch.Tensor | None:
+        """Return what the last batch had, just before it was learned."""
+        return self._strangeness
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums and counts."""
@@ -55,3 +61,6 @@ class NearestClassMean(ClosedForm):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over another's sums and counts."""
         self.means.load_state_dict(state)
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        return SHARPNESS * features @ self.means.directions().to(features.device).T

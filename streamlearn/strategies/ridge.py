@@ -18,7 +18,8 @@ from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
-from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
+from streamlearn.strangeness import energy
+from streamlearn.strategies.base import ClosedForm, Rehearsing, Said, finite, padded, placed, strategies
 from streamlearn.strategies.exported import Exported, linear
 
 
@@ -91,17 +92,23 @@ class Ridge(ClosedForm):
     def __init__(self, config: ClosedFormConfig) -> None:
         super().__init__(config)
         self.fusion = Fusion()
+        self._strangeness: torch.Tensor | None = None
 
     def bind(self, model: Model, seed: int) -> None:
         """Make the head."""
         self.layers, self.head = closed_form(self.config, model, seed)
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
-        """Return the regression's scores, sharpened."""
-        if not self.head.classes:
-            return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
+        """Return the scores of `say`."""
+        return self.say(model, tokens).scores
+
+    def say(self, model: Model, tokens: Tokens) -> Said:
+        """Return the regression's scores, sharpened, and its strangeness."""
+        if not self.head.classes:  # a fine-tuned checkpoint knows something before the first label
+            scores = super().scores(model, tokens)
+            return Said(scores, energy(scores))
         evidence = self.head.evidence(model.read(tokens, self.layers)[0])
-        return padded(self.fusion.combine(evidence, None), model.head.size)
+        return Said(padded(self.fusion.combine(evidence, None), model.head.size), evidence.strangeness)
 
     def exported(self, model: Model) -> Exported:
         """Return the regression, with the class means and all that is constant folded in."""
@@ -115,9 +122,16 @@ class Ridge(ClosedForm):
         hidden, _ = learner.model.read(batch.tokens, self.layers)
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
+        self._strangeness = None
         if known := self.head.classes:
-            self.fusion.learn(some(self.head.evidence(hidden), labels < known), None, labels[labels < known])
+            evidence = self.head.evidence(hidden)
+            self._strangeness = placed(evidence.strangeness, rows)
+            self.fusion.learn(some(evidence, labels < known), None, labels[labels < known])
         self.head.learn(hidden, labels, len(learner.task.labels))
+
+    def strangeness(self) -> torch.Tensor | None:
+        """Return what the last batch had, just before it was learned."""
+        return self._strangeness
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""
@@ -149,4 +163,4 @@ class Ridge(ClosedForm):
 
 def some(evidence: Evidence, rows: torch.Tensor) -> Evidence:
     """Return the evidence of some rows."""
-    return Evidence(evidence.ridge[rows], evidence.prototype[rows])
+    return Evidence(*(each[rows] for each in evidence))

@@ -13,6 +13,7 @@ from streamlearn.closed import ClassMeans
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
+from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 from streamlearn.strategies.exported import Exported, linear
 
@@ -37,6 +38,7 @@ class StreamingLDA(ClosedForm):
         """Make room for its features."""
         del seed
         self.means = ClassMeans(model.width, model.device)
+        self._strangeness: torch.Tensor | None = None
         self.scatter = torch.zeros(model.width, model.width, dtype=torch.float64, device=self.means.sums.device)
         self.weights = torch.zeros(0, model.width, device=model.device)
         self.bias = torch.zeros(0, device=model.device)
@@ -46,7 +48,7 @@ class StreamingLDA(ClosedForm):
         if not len(self.means.counts):
             return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
         features = functional.normalize(model.features(tokens).float(), dim=1)
-        return padded(features @ self.weights.T + self.bias, model.head.size)
+        return padded(self._scores(features), model.head.size)
 
     def exported(self, model: Model) -> Exported:
         """Return the linear discriminants."""
@@ -62,8 +64,9 @@ class StreamingLDA(ClosedForm):
         2. Weights are the means times the inverse of the shrunken covariance.
         """
         del memory
-        self.means.grow(len(learner.task.labels))
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
+        self._strangeness = energy(self._scores(features)) if len(self.means.counts) else None
+        self.means.grow(len(learner.task.labels))
         rows = finite(features)
         features, labels = features[rows].to(self.scatter), learner.labels(batch)[rows].to(self.scatter.device)
         for at in range(len(labels)):  # 1
@@ -74,6 +77,10 @@ class StreamingLDA(ClosedForm):
             self.means.add(row, label)
         self._solve()  # 2
 
+    def strangeness(self) -> torch.Tensor | None:
+        """Return what the last batch had, just before it was learned."""
+        return self._strangeness
+
     def state_dict(self) -> dict[str, Any]:
         """Return means and scatter."""
         return {**self.means.state_dict(), "scatter": self.scatter}
@@ -83,6 +90,9 @@ class StreamingLDA(ClosedForm):
         self.means.load_state_dict(state)
         self.scatter = state["scatter"].to(self.scatter).clone()
         self._solve()
+
+    def _scores(self, features: torch.Tensor) -> torch.Tensor:
+        return features @ self.weights.T + self.bias
 
     def _solve(self) -> None:
         covariance = self.scatter / self.means.counts.sum().clamp(min=1)

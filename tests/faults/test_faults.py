@@ -329,9 +329,9 @@ def test_a_record_that_kills_time_and_again(tmp_path, kafka, new_topic, name, ti
 
 
 @pytest.mark.slow
-def test_snapshots_are_inspected_exported_and_replayed(tmp_path, kafka, new_topic, name, tiny):
-    events = new_topic("events", partitions=2)
-    config = learner(tmp_path, name, kafka, events, tiny)
+def test_snapshots_are_inspected_exported_and_replayed(tmp_path, kafka, new_topic, fresh_name, learns):
+    events, name = new_topic("events", partitions=2), fresh_name("fault")
+    config = learner(tmp_path, name, kafka, events, **learns)
     sent(tmp_path, kafka, events, stream(300))
     summary = finished(tmp_path, config)
     state = tmp_path / f"state-{name}"
@@ -349,17 +349,22 @@ def test_snapshots_are_inspected_exported_and_replayed(tmp_path, kafka, new_topi
     code = (
         "import sys; from transformers import AutoModel, AutoTokenizer; from safetensors.torch import load_file\n"
         "AutoTokenizer.from_pretrained(sys.argv[1]); m = AutoModel.from_pretrained(sys.argv[1])\n"
-        "print(load_file(sys.argv[1] + '/head.safetensors')['weight'].shape[1] == m.config.hidden_size)"
+        "print(len(load_file(sys.argv[1] + '/head.safetensors')['weight']), m.config.hidden_size)"
     )
     opened = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "model"], capture_output=True, text=True, check=True, timeout=120
     )
-    assert opened.stdout == "True\n"
+    assert opened.stdout == f"{summary['known_labels']} 32\n"
     assert "is not empty" in call("export", state, tmp_path / "model").stderr
 
     past = call("replay", config, "--to-step", "5", "--json")
     assert past.returncode == 0, past.stderr
     assert json.loads(past.stdout)["step"] == 5
+    again = call("replay", config, "--export", tmp_path / "again", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["weights_sha256"] == summary["weights_sha256"]
+    for file in ("head.safetensors", "model.safetensors", "head.json", "labels.json"):
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "model" / file).read_bytes()
     too_far = call("replay", config, "--to-step", "99999")
     assert too_far.returncode == 1
     assert "the journal ends at step" in too_far.stderr

@@ -158,7 +158,7 @@ def test_the_rehearsed_head_gets_a_say_where_it_helps(useful):
         labels = torch.randint(3, (16,), generator=draw)
         right = torch.nn.functional.one_hot(labels, 3).float()
         noise = torch.randn(16, 3, generator=draw)
-        evidence = Evidence(0.3 * right + 0.3 * noise, torch.zeros(16, 3))
+        evidence = Evidence(0.3 * right + 0.3 * noise, torch.zeros(16, 3), torch.zeros(16))
         said = (3 * right + noise) if useful else 3 * torch.randn(16, 3, generator=draw)
         fusion.learn(evidence, said.log_softmax(1), labels)
     assert (fusion.rehearsed > 0.5) == useful

@@ -3,7 +3,9 @@ have it tested."""
 
 import numpy as np
 import pytest
+import torch
 
+from streamlearn.batch import pad
 from streamlearn.strategies import strategies
 from tests.learners import accuracy, build, goes_on_the_same, scores, stream, tensor_bytes, written
 
@@ -139,3 +141,24 @@ def test_serving_changes_nothing(tiny, strategy, tmp_path):
     before = written(own, tmp_path)[1]
     well(own, stream([0, 1, 2, 3]))
     assert written(own, tmp_path)[1] == before
+
+
+def test_what_is_usual_is_how_strange_a_sample_would_have_been_served(tiny, strategy):
+    own, samples = build(tiny, strategy), stream(ORDERS["mixed"])
+    own.add(samples[:40])
+    for start in (40, 48, 56):
+        batch = samples[start : start + 8]
+        with torch.inference_mode():
+            served = own.strategy.say(own.model, pad([sample.tokens for sample in batch])).strangeness
+        own.add(batch)
+        assert list(own.usual.window)[-8:] == pytest.approx(served.tolist(), abs=1e-3)
+
+
+def test_a_snapshot_that_does_not_know_what_is_usual_begins_with_nothing(tiny, strategy, tmp_path):
+    own, again = build(tiny, strategy), build(tiny, strategy)
+    own.add(stream(ORDERS["mixed"]))
+    state, _ = written(own, tmp_path)
+    del state["usual"]
+    again.load_state_dict(state)
+    assert len(again.usual.window) == 0
+    assert np.array_equal(scores(again, stream([0, 1])), scores(own, stream([0, 1])))

@@ -138,6 +138,8 @@ class FakeService:
             count=0,
             accuracy=math.nan,
             total_accuracy=math.nan,
+            coverage=math.nan,
+            answered_accuracy=math.nan,
             kappa=math.nan,
             loss=math.nan,
             calibration_error=math.nan,
