@@ -73,10 +73,12 @@ class Event(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A label that came later than its event."""
+    """A label that came apart from its event; `time` is its record's, in seconds since 1970."""
 
     id: str
     label: str
+    source: Place
+    time: float
 
 
 class Prediction(NamedTuple):

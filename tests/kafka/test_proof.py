@@ -79,6 +79,7 @@ def test_every_panel_variable_and_alert_has_data(tmp_path, kafka, new_topic, fre
         probes={"share": 0.3, "budget": 3.0},
         drift=detectors,
         limits={"record_bytes": RECORD_BYTES},
+        serving={"abstain_below": 0.5},
         snapshots={"every_seconds": 10},
     )
     with Process(tmp_path, "run", config) as run:

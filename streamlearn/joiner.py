@@ -1,0 +1,293 @@
+"""The join: which label belongs to which event, whichever comes first and whatever comes twice.
+
+Pure: no I/O, no clock, no randomness. `now` is the journal's, so whoever takes the same batches again joins the same.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+import torch
+from pydantic import Field
+
+from streamlearn.batch import Sample
+from streamlearn.events import Event, Label
+from streamlearn.pending import NONE, Joined, Pending, Served, pack_texts, unpack_texts
+from streamlearn.registry import Config
+from streamlearn.tasks import Labels
+
+UNKNOWN: Final = object()  # nothing is remembered of the id
+OUTCOMES: Final = {"s": "duplicate", "c": "correction", "x": "expired"}  # of a label, by its letter in the journal
+
+
+class JoinerConfig(Config):
+    """How long, and how many, events and labels wait for each other, and which ids are remembered."""
+
+    ttl: float = Field(
+        86_400, gt=0, description="Seconds that an event waits for its label, or a label for its event; then it leaves."
+    )
+    capacity: int = Field(
+        100_000,
+        ge=1,
+        le=100_000_000,
+        description="Events that wait for a label, and labels that wait for an event; of more the oldest leave.",
+    )
+    window: int = Field(
+        100_000,
+        ge=0,
+        le=100_000_000,
+        description="Ids that are remembered at least: an event that comes again within them is a duplicate. 0: none.",
+    )
+
+
+class Early(NamedTuple):
+    """A label that waits for its event, since `at`."""
+
+    label: str
+    at: float
+
+
+@dataclass
+class Join:
+    """What became of a batch.
+
+    Args:
+        letters: of each event and then of each label, as `journal.Batch` has them, before any sample is a probe.
+        samples: events with their labels, in order.
+        places: where the letter of each sample stands.
+        late: what the measures need of samples whose label was not in the event.
+        corrections: new labels of samples that were handed out in earlier batches, by id.
+        outcomes: labels that became no sample, by outcome.
+        expired: events that left without a label, by `ttl` or `capacity`.
+        duplicates: events that had come before.
+        delays: seconds from each event to its label, where that came later.
+    """
+
+    letters: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    late: list[Joined] = field(default_factory=list)
+    corrections: dict[str, str] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    expired: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    delays: list[float] = field(default_factory=list)
+    _rows: dict[str, int] = field(default_factory=dict)
+
+    def hand_out(self, sample: Sample) -> None:
+        """Add a sample whose letter comes next."""
+        self._rows[sample.id] = len(self.samples)
+        self.places.append(len(self.letters))
+        self.samples.append(sample)
+
+    def correct(self, event_id: str, label: str) -> None:
+        """Give a sample another label: one of this batch is not learned yet, others went wherever they went."""
+        row = self._rows.get(event_id)
+        if row is None:
+            self.corrections[event_id] = label
+        else:
+            self.samples[row] = replace(self.samples[row], label=label)
+
+
+class Joiner:
+    """Joins events and labels by id, in any order, up to `ttl` and `capacity`; each label has exactly one outcome.
+
+    An id is remembered for the next `window` ids at least, and for twice as many at most: with the label that it has,
+    or as one that waits for none any more. An event of such an id, or of one that waits, is a duplicate: it is not
+    predicted, and a label that it brings is taken like one from the labels topic.
+
+    Args:
+        config: the bounds.
+        labels: the task's vocabulary.
+        vocabulary_size: of the tokenizer.
+        waits: whether labels may come later than their events; without, an event brings its label or has none.
+    """
+
+    def __init__(self, config: JoinerConfig, labels: Labels, *, vocabulary_size: int, waits: bool) -> None:
+        self.config, self.waits = config, waits
+        self.pending = Pending(labels, vocabulary_size)
+        self.early: OrderedDict[str, Early] = OrderedDict()
+        # Two generations, the younger first: forgetting costs nothing but a swap now and then.
+        self._known: dict[str, str | None] = {}
+        self._older: dict[str, str | None] = {}
+        self._now = 0.0
+
+    def first(self, events: Sequence[Event]) -> list[int]:
+        """Number the events that come for the first time; -1 stands for those that came before."""
+        if not self.config.window:
+            return list(range(len(events)))
+        ids = [event.id for event in events if event.has_own_id]
+        places = (self._known.keys(), self._older.keys(), self.pending.ids)
+        if len(set(ids)) == len(ids) and all(each.isdisjoint(ids) for each in places):
+            return list(range(len(events)))
+        seen: set[str] = set()
+        rows, row = [], 0
+        for event in events:
+            again = event.has_own_id and (
+                event.id in seen or event.id in self.pending or self._look(event.id) is not UNKNOWN
+            )
+            seen.add(event.id)
+            rows.append(-1 if again else row)
+            row += not again
+        return rows
+
+    def take(
+        self, events: Sequence[Event], rows: Sequence[int], served: Served, labels: Sequence[Label], now: float
+    ) -> Join:
+        """Take in a batch: its events in their order, and then its labels.
+
+        1. What has waited too long leaves.
+        2. Each event meets the label that waits for it, or waits for one.
+        3. Each label meets its event, or waits for it.
+
+        Args:
+            events: those that were answered, and duplicates.
+            rows: where each stands in `served`; -1 for duplicates.
+            served: what was said of the events.
+            labels: from the labels topic.
+            now: seconds since 1970; a clock that is set back stands still here.
+        """
+        self._now = now = max(now, self._now)
+        join = Join()
+        self._expire(join)  # 1
+        alone = [event for event, row in zip(events, rows, strict=True) if row >= 0]
+        if len(alone) == len(events) and not (self.waits or labels or len(self.pending) or self.early):
+            self._plain(join, events, served)
+        else:
+            waits = [n for n, event in enumerate(events) if rows[n] >= 0 and event.has_own_id and event.label is None]
+            some = [events[n] for n in waits]
+            packed = iter(self.pending.pack(some, [rows[n] for n in waits], served, now))
+            for event, row in zip(events, rows, strict=True):  # 2
+                if row < 0:
+                    join.duplicates += 1
+                    letter = "u" if event.label is None else self._labelled(join, event.id, event.label, event.received)
+                    join.letters.append(letter.upper())
+                elif not event.has_own_id or (event.label is not None and event.id not in self.early):
+                    self._plain(join, [event], served, row)
+                else:
+                    join.letters.append(self._came(join, event, served.tokens[row], packed))
+            for label in labels:  # 3
+                join.letters.append(self._labelled(join, label.id, label.label, label.time))
+        if len(self._known) >= self.config.window > 0:
+            self._known, self._older = {}, self._known
+        return join
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that waits and all that is remembered, in columns."""
+        return {
+            "now": self._now,
+            "known": _pack(self._known),
+            "older": _pack(self._older),
+            "early": _pack({key: each.label for key, each in self.early.items()}),
+            "early_at": torch.tensor([each.at for each in self.early.values()], dtype=torch.float64),
+            "pending": self.pending.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what another had; what no longer fits leaves with the next batch."""
+        self._now = float(state["now"])
+        self._known, self._older = _unpack(state["known"]), _unpack(state["older"])
+        early = zip(_unpack(state["early"]).items(), state["early_at"].tolist(), strict=True)
+        self.early = OrderedDict((key, Early(label, at)) for (key, label), at in early if label is not None)
+        self.pending.load_state_dict(state["pending"])
+
+    def _plain(self, join: Join, events: Sequence[Event], served: Served, row: int = 0) -> None:
+        """Take events that bring their label or get none, for which nothing waits; `row` is the first one's."""
+        for at, event in enumerate(events, row):
+            if event.label is not None:
+                join.hand_out(Sample(event.id, served.tokens[at], event.label))
+            join.letters.append("-" if event.label is None else "l")
+        if self.config.window:
+            self._known.update((event.id, event.label) for event in events if event.has_own_id)
+
+    def _came(self, join: Join, event: Event, tokens: Any, packed: Any) -> str:  # noqa: ANN401
+        """Take an event that waits for a label, or that a label waits for."""
+        early, label = self.early.pop(event.id, None), event.label
+        if label is not None and early is not None:  # its own label counts as the first
+            join.outcomes["duplicate" if early.label == label else "correction"] += 1
+            join.hand_out(Sample(event.id, tokens, early.label))
+            self._known[event.id] = early.label
+            return "l"
+        waiting = next(packed)
+        if early is not None:
+            self._join(join, event.id, waiting, early.label, event.time)
+            return "l"
+        self._known[event.id] = None
+        if self.waits:
+            self.pending.add(event.id, waiting)
+            self._crowd(join)
+        return "-"
+
+    def _labelled(self, join: Join, event_id: str, label: str, time: float) -> str:
+        """Take a label that did not come with its event, and return its letter."""
+        waiting = self.pending.take(event_id)
+        if waiting is not None:
+            self._join(join, event_id, waiting, label, time)
+            return "l"
+        known = self._look(event_id)
+        if known is UNKNOWN:
+            early = self.early.get(event_id)
+            if early is None:
+                self.early[event_id] = Early(label, self._now)
+                if len(self.early) > self.config.capacity:
+                    self.early.popitem(last=False)
+                    join.outcomes["orphan"] += 1
+                return "w"
+            known = early.label
+            self.early[event_id] = early._replace(label=label)
+        elif known is not None:
+            self._known[event_id] = label
+        letter = "x" if known is None else "s" if known == label else "c"
+        if letter == "c" and event_id not in self.early:
+            join.correct(event_id, label)
+        join.outcomes[OUTCOMES[letter]] += 1
+        return letter
+
+    def _join(self, join: Join, event_id: str, waiting: bytes, label: str, time: float) -> None:
+        joined = self.pending.join(event_id, waiting, label)
+        join.hand_out(Sample(event_id, joined.tokens, label))
+        join.late.append(joined)
+        join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
+        self._known[event_id] = label
+
+    def _look(self, event_id: str) -> object:
+        """Return the label that an id has, None where it has none, `UNKNOWN` where the id is not remembered."""
+        found = self._known.get(event_id, UNKNOWN)
+        return self._older.get(event_id, UNKNOWN) if found is UNKNOWN else found
+
+    def _expire(self, join: Join) -> None:
+        """Let go of what has waited too long; the oldest come first."""
+        before = self._now - self.config.ttl
+        while len(self.pending) and self.pending.since() < before:
+            self._known[self.pending.oldest()] = None
+            join.expired["ttl"] += 1
+        while self.early and next(iter(self.early.values())).at < before:
+            self.early.popitem(last=False)
+            join.outcomes["orphan"] += 1
+        self._crowd(join)
+
+    def _crowd(self, join: Join) -> None:
+        """Let the oldest go where more wait than `capacity`."""
+        while len(self.pending) > self.config.capacity:
+            self._known[self.pending.oldest()] = None
+            join.expired["capacity"] += 1
+
+
+def remembered(state: Mapping[str, Any], event_id: str) -> bool:
+    """Say whether an id stands in a joiner's state."""
+    columns = (state["known"]["ids"], state["older"]["ids"], state["early"]["ids"], state["pending"]["ids"])
+    return any(event_id in unpack_texts(each) for each in columns)
+
+
+def _pack(labels: Mapping[str, str | None]) -> dict[str, Any]:
+    names = list(dict.fromkeys(label for label in labels.values() if label is not None))
+    number: dict[str | None, int] = {None: NONE, **{name: at for at, name in enumerate(names)}}
+    numbers = torch.tensor([number[label] for label in labels.values()], dtype=torch.int32)
+    return {"ids": pack_texts(labels), "names": names, "labels": numbers}
+
+
+def _unpack(state: Mapping[str, Any]) -> dict[str, str | None]:
+    names: list[str | None] = [*state["names"], None]  # -1 is the last one
+    numbers = state["labels"].tolist()
+    return {key: names[at] for key, at in zip(unpack_texts(state["ids"]), numbers, strict=True)}
