@@ -100,6 +100,7 @@ def test_a_closed_set_has_classes_that_never_come(tiny, strategy):
 def test_ten_thousand_classes_take_bounded_memory(tiny, strategy):
     own = build(tiny, strategy, capacity=30, batch_size=500)
     own.add(stream(range(10_000)))
+    own.add(stream(range(0, 10_000, 10), start=20_000))  # fills the window of what is usual
     size = tensor_bytes(own.state_dict())
     assert len(own.task.labels) == 10_000
     assert len(own.memory) <= 30
