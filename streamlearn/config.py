@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.events import Fields
+from streamlearn.joiner import JoinerConfig
 from streamlearn.learner import LearnerConfig
 from streamlearn.logs import LogsConfig
 from streamlearn.memory import MemoryConfig, policies, retrievals
@@ -47,11 +48,19 @@ class TopicsConfig(Config):
     """The topics; what is not set follows from `name`."""
 
     events: str = Field(description="Where events come from; yours.")
+    labels: str | None = Field(
+        None, description="Where labels come from that are later than their events; yours. Not set: in events alone."
+    )
     predictions: str = Field("", description="Where predictions go. [NAME.predictions]")
     dead_letters: str = Field("", description="Where events that cannot be taken go. [NAME.dead-letters]")
     journal: str = Field(
         "", description="What was taken and learned, for restarts and audits; one partition. [NAME.journal]"
     )
+
+    @property
+    def inputs(self) -> list[str]:
+        """The topics that are read, in the order in which a batch takes them."""
+        return [self.events] if self.labels is None else [self.events, self.labels]
 
 
 class KafkaConfig(Config):
@@ -71,7 +80,8 @@ class KafkaConfig(Config):
         "the predictions in flight. Either loses nothing, and learns each label once.",
     )
     create_topics: bool = Field(
-        True, description="Create the topics that streamlearn writes when they are missing; never the events topic."
+        True,
+        description="Create the topics that streamlearn writes when they are missing, never events and labels.",
     )
     group_id: str = Field("", description="The consumer group that holds the position. [streamlearn.NAME]")
     client: dict[str, str | int | float | bool] = Field(
@@ -204,6 +214,7 @@ class Root(Config):
         (), description="Losses beside the strategy's that hold the model near what it was; a list, of any number."
     )
     memory: MemoryConfig = MemoryConfig()
+    joiner: JoinerConfig = JoinerConfig()
     learner: LearnerConfig = LearnerConfig()
     probes: ProbesConfig = ProbesConfig()
     drift: DriftConfig = DriftConfig()
@@ -219,9 +230,11 @@ class Root(Config):
     @model_validator(mode="after")
     def _topics_differ(self) -> "Root":
         topics = self.kafka.topics
-        names = [topics.events, topics.predictions, topics.dead_letters, topics.journal]
+        names = [*topics.inputs, topics.predictions, topics.dead_letters, topics.journal]
         if len(set(names)) < len(names):
-            raise ValueError("kafka.topics: events, predictions, dead_letters and journal must be different topics")
+            raise ValueError(
+                "kafka.topics: events, labels, predictions, dead_letters and journal must be different topics"
+            )
         return self
 
 

@@ -5,7 +5,7 @@ No torch, no clock, no I/O.
 
 import json
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -44,7 +44,7 @@ def crashed(record: Record, error: BaseException | str) -> DeadLetter:
     return DeadLetter(record, "crashed", f"the model failed on it: {error[:200]}")
 
 
-def unparsable(value: bytes, error: orjson.JSONDecodeError) -> Refusal:
+def unparsable(value: bytes, error: orjson.JSONDecodeError, noun: str) -> Refusal:
     """Say why a value is not JSON, naming what people send by mistake."""
     if value[0] == 0:
         return Refusal("encoding", "begins with a zero byte, as Avro and a schema registry write it; send plain JSON")
@@ -57,8 +57,31 @@ def unparsable(value: bytes, error: orjson.JSONDecodeError) -> Refusal:
     if text.startswith("\ufeff"):
         return Refusal("invalid-json", "begins with a byte order mark; send UTF-8 without one")
     if text.isspace():
-        return Refusal("invalid-json", "the value is blank; an event is a JSON object")
+        return Refusal("invalid-json", f"the value is blank; {noun} is a JSON object")
     return Refusal("invalid-json", f"not JSON: {error}")
+
+
+def parsed(value: bytes | None, max_bytes: int, noun: str) -> dict[str, Any]:
+    """Return the JSON object that a record's value is, or raise the refusal that says why it is none.
+
+    Args:
+        value: of the record.
+        max_bytes: the largest that is taken.
+        noun: what it should be: "an event".
+    """
+    if value is None:
+        raise Refusal("invalid-json", f"the record has no value (a tombstone); {noun} is a JSON object")
+    if not value:
+        raise Refusal("invalid-json", f"the value is empty; {noun} is a JSON object")
+    if len(value) > max_bytes:
+        raise Refusal("too-large", f"{len(value)} bytes; limits.record_bytes allows {max_bytes}")
+    try:
+        whole = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise unparsable(value, error, noun) from None
+    if not isinstance(whole, dict):
+        raise Refusal("schema", f"the value is {shown(whole)}; {noun} is a JSON object")
+    return whole
 
 
 def shown(value: object) -> str:

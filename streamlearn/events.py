@@ -21,8 +21,8 @@ from streamlearn.dead_letters import (
     Refusal,
     crashed,
     encode_dead_letter,
+    parsed,
     shown,
-    unparsable,
 )
 from streamlearn.fields import KEY, Fields, extractor, missing
 from streamlearn.payloads import MAX_ID, MAX_SLICE, MAX_SLICES, EventPayload
@@ -73,7 +73,7 @@ class Event(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A label that came apart from its event; `time` is its record's, in seconds since 1970."""
+    """A label that came apart from its event; `time` is when it was given, or its record's, in seconds since 1970."""
 
     id: str
     label: str
@@ -121,7 +121,8 @@ _message = partial(tuple.__new__, Message)
 class EventDecoder:
     """Turns records into events or dead letters.
 
-    It holds the labels seen so far, and no others: an open set grows up to `max_labels`.
+    It holds the labels seen so far, and no others: an open set grows up to `max_labels`. `labels.LabelDecoder` shares
+    them.
 
     Args:
         fields: where the parts stand in the payload.
@@ -142,7 +143,7 @@ class EventDecoder:
     ) -> None:
         self.fields, self.closed, self.max_labels, self.max_bytes = fields, closed, max_labels, max_bytes
         self._labels: set[str | None] = {None, *labels}
-        self._extract = extractor(fields)
+        self.extract = extractor(fields)
         self._nearest = lru_cache(1_000)(partial(_nearest, [*labels] if closed else []))
 
     def decode(self, records: Sequence[Record]) -> Decoded:
@@ -150,7 +151,7 @@ class EventDecoder:
 
         The whole batch is parsed and checked at once. If anything is wrong in it, its records are judged one by one.
         """
-        loads, extract = orjson.loads, self._extract
+        loads, extract = orjson.loads, self.extract
         try:
             values = [record.value or b"" for record in records]
             if max(map(len, values), default=0) <= self.max_bytes:
@@ -181,29 +182,17 @@ class EventDecoder:
 
     def _judge(self, record: Record) -> EventPayload:
         """Return the payload that `_events` will take, or raise the refusal that explains what is wrong with it."""
-        value = record.value
-        if value is None:
-            raise Refusal("invalid-json", "the record has no value (a tombstone); an event is a JSON object")
-        if not value:
-            raise Refusal("invalid-json", "the value is empty; an event is a JSON object")
-        if len(value) > self.max_bytes:
-            raise Refusal("too-large", f"{len(value)} bytes; limits.record_bytes allows {self.max_bytes}")
-        try:
-            whole = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise unparsable(value, error) from None
-        if not isinstance(whole, dict):
-            raise Refusal("schema", f"the value is {shown(whole)}; an event is a JSON object")
-        given = whole if self._extract is None else self._extract(whole, record)
+        whole = parsed(record.value, self.max_bytes, "an event")
+        given = whole if self.extract is None else self.extract(whole, record)
         try:
             payload = _payload.validate_python(given)
         except ValidationError as error:
             raise self._explained(error, given, whole) from None
         self._check_texts([payload["text"]])
         if (time := payload.get("time")) is not None:
-            self._seconds(time)
+            self.seconds(time)
         if (label := payload.get("label")) is not None:
-            self._admitted(str(label))
+            self.admitted(str(label))
         return payload
 
     def _events(self, records: Sequence[Record], payloads: Sequence[EventPayload]) -> list[Event]:
@@ -223,20 +212,19 @@ class EventDecoder:
         times = received = [record.timestamp / 1000 for record in records]
         given = [payload.get("time") for payload in payloads]
         if any(time is not None for time in given):
-            times = [
-                other if time is None else self._seconds(time) for time, other in zip(given, received, strict=True)
-            ]
+            times = [other if time is None else self.seconds(time) for time, other in zip(given, received, strict=True)]
         slices = [_slices(found) if (found := payload.get("slices")) else {} for payload in payloads]
         labels: list[Any] = [payload.get("label") for payload in payloads]
         if not self._labels.issuperset(labels):
-            labels = [None if label is None else self._admitted(str(label)) for label in labels]
+            labels = [None if label is None else self.admitted(str(label)) for label in labels]
         return list(map(_event, zip(ids, texts, labels, times, slices, places, received, flags, strict=False)))
 
     def _check_texts(self, texts: Sequence[str]) -> None:
         if not all(map(str.strip, texts)):
             raise Refusal("missing-input", f"{self.fields.text!r} is blank; there is nothing to predict from")
 
-    def _admitted(self, label: str) -> str:
+    def admitted(self, label: str) -> str:
+        """Return the label, which is known from now on, or raise the refusal that says why it cannot be."""
         if label in self._labels:
             return label
         if label.isspace():
@@ -249,8 +237,8 @@ class EventDecoder:
         self._labels.add(label)
         return label
 
-    def _seconds(self, time: str | float) -> float:
-        """Return seconds since 1970."""
+    def seconds(self, time: str | float) -> float:
+        """Return seconds since 1970, or raise the refusal that says why this is no time."""
         try:
             if isinstance(time, str):
                 # `fromisoformat` would read a long number as a date without dashes.

@@ -4,14 +4,14 @@ Pure: no I/O, no clock, no randomness. `now` is the journal's, so whoever takes 
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import torch
 from pydantic import Field
 
-from streamlearn.batch import Sample
+from streamlearn.batch import IntArray, Sample
 from streamlearn.events import Event, Label
 from streamlearn.pending import NONE, Joined, Pending, Served, pack_texts, unpack_texts
 from streamlearn.registry import Config
@@ -56,7 +56,8 @@ class Join:
         letters: of each event and then of each label, as `journal.Batch` has them, before any sample is a probe.
         samples: events with their labels, in order.
         places: where the letter of each sample stands.
-        late: what the measures need of samples whose label was not in the event.
+        here: samples that brought their label and were answered in this batch: the row of the answer, and the sample's.
+        late: what the measures need of the other samples.
         corrections: new labels of samples that were handed out in earlier batches, by id.
         outcomes: labels that became no sample, by outcome.
         expired: events that left without a label, by `ttl` or `capacity`.
@@ -67,6 +68,7 @@ class Join:
     letters: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    here: list[tuple[int, int]] = field(default_factory=list)
     late: list[Joined] = field(default_factory=list)
     corrections: dict[str, str] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -75,8 +77,15 @@ class Join:
     delays: list[float] = field(default_factory=list)
     _rows: dict[str, int] = field(default_factory=dict)
 
-    def hand_out(self, sample: Sample) -> None:
-        """Add a sample whose letter comes next."""
+    @property
+    def told(self) -> list[tuple[int, str]]:
+        """The rows of `here`, each with its label."""
+        return [(row, self.samples[at].label) for row, at in self.here]
+
+    def hand_out(self, sample: Sample, row: int | None = None) -> None:
+        """Add a sample whose letter comes next; `row` is that of its answer, None where it waited."""
+        if row is not None:
+            self.here.append((row, len(self.samples)))
         self._rows[sample.id] = len(self.samples)
         self.places.append(len(self.letters))
         self.samples.append(sample)
@@ -111,6 +120,7 @@ class Joiner:
         # Two generations, the younger first: forgetting costs nothing but a swap now and then.
         self._known: dict[str, str | None] = {}
         self._older: dict[str, str | None] = {}
+        self._joined: dict[str, tuple[int, bytes]] = {}  # in this batch: where in `late`, and what had waited
         self._now = 0.0
 
     def first(self, events: Sequence[Event]) -> list[int]:
@@ -149,6 +159,7 @@ class Joiner:
             now: seconds since 1970; a clock that is set back stands still here.
         """
         self._now = now = max(now, self._now)
+        self._joined.clear()
         join = Join()
         self._expire(join)  # 1
         alone = [event for event, row in zip(events, rows, strict=True) if row >= 0]
@@ -166,7 +177,7 @@ class Joiner:
                 elif not event.has_own_id or (event.label is not None and event.id not in self.early):
                     self._plain(join, [event], served, row)
                 else:
-                    join.letters.append(self._came(join, event, served.tokens[row], packed))
+                    join.letters.append(self._came(join, event, served.tokens[row], row, packed))
             for label in labels:  # 3
                 join.letters.append(self._labelled(join, label.id, label.label, label.time))
         if len(self._known) >= self.config.window > 0:
@@ -196,17 +207,17 @@ class Joiner:
         """Take events that bring their label or get none, for which nothing waits; `row` is the first one's."""
         for at, event in enumerate(events, row):
             if event.label is not None:
-                join.hand_out(Sample(event.id, served.tokens[at], event.label))
+                join.hand_out(Sample(event.id, served.tokens[at], event.label), at)
             join.letters.append("-" if event.label is None else "l")
         if self.config.window:
             self._known.update((event.id, event.label) for event in events if event.has_own_id)
 
-    def _came(self, join: Join, event: Event, tokens: Any, packed: Any) -> str:  # noqa: ANN401
+    def _came(self, join: Join, event: Event, tokens: IntArray, row: int, packed: Iterator[bytes]) -> str:
         """Take an event that waits for a label, or that a label waits for."""
         early, label = self.early.pop(event.id, None), event.label
         if label is not None and early is not None:  # its own label counts as the first
             join.outcomes["duplicate" if early.label == label else "correction"] += 1
-            join.hand_out(Sample(event.id, tokens, early.label))
+            join.hand_out(Sample(event.id, tokens, early.label), row)
             self._known[event.id] = early.label
             return "l"
         waiting = next(packed)
@@ -241,11 +252,15 @@ class Joiner:
         letter = "x" if known is None else "s" if known == label else "c"
         if letter == "c" and event_id not in self.early:
             join.correct(event_id, label)
+            if event_id in self._joined:  # in this batch: what is measured is the corrected label
+                at, waiting = self._joined[event_id]
+                join.late[at] = self.pending.join(event_id, waiting, label)
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
     def _join(self, join: Join, event_id: str, waiting: bytes, label: str, time: float) -> None:
         joined = self.pending.join(event_id, waiting, label)
+        self._joined[event_id] = len(join.late), waiting
         join.hand_out(Sample(event_id, joined.tokens, label))
         join.late.append(joined)
         join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)

@@ -108,9 +108,9 @@ class EventPayload(TypedDict):
 @with_config(
     _user(
         "Label",
-        "A record's value on the labels topic: the right answer for an event that came before. A second label for an "
-        "id is a correction.",
-        [{"id": "e1", "label": "refund"}, {"id": 17, "label": 3}],
+        "A record's value on the labels topic: the right answer for an event. A second, different label for an id is a "
+        "correction. The names are the defaults of the section `fields` of the configuration, as for events.",
+        [{"id": "e1", "label": "refund"}, {"id": 17, "label": 3, "time": "2026-01-02T00:00:00Z"}],
     )
 )
 class LabelPayload(TypedDict):
@@ -128,6 +128,16 @@ class LabelPayload(TypedDict):
             }
         ),
         Field(description="The right answer. An integer counts as its digits."),
+    ]
+    time: NotRequired[
+        Annotated[
+            str | int | float | None,
+            _time_schema,
+            Field(
+                description="When it was given: ISO 8601 (UTC where it names no zone), or seconds or milliseconds "
+                "since 1970. Without it the record's own timestamp counts."
+            ),
+        ]
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [
-    "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events batch",
+    "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events labels batch",
     (
         "totals model branch strangeness tasks tasks.* drift drift.* memory memory.* closed closed.* "
         "strategies strategies.* penalties penalties.* evaluation probes probe_store cohort continual journal pending "
