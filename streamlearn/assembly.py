@@ -14,6 +14,8 @@ from streamlearn.drift import Monitor, Novelty
 from streamlearn.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.evaluation import Prequential
 from streamlearn.events import EventDecoder
+from streamlearn.intake import Intake
+from streamlearn.joiner import Joiner
 from streamlearn.journal_log import JournalLog, Writer
 from streamlearn.keeper import SnapshotKeeper
 from streamlearn.learner import Learner
@@ -86,13 +88,20 @@ def assemble(
         served=predictor,
         labels=task.labels,
         stages=stages,
+        abstain_below=root.serving.abstain_below,
+    )
+    joiner = Joiner(
+        root.joiner,
+        task.labels,
+        vocabulary_size=model.vocabulary_size,
+        waits=root.kafka.topics.labels is not None,
     )
     log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.labels))
     return Service(
         root,
         source=source,
         publisher=Publisher(outlet, root.kafka.topics.journal),
-        decoder=decoder,
+        intake=Intake(decoder, joiner, root.kafka.topics.labels),
         predictor=predictor,
         learner=learner,
         measures=measures,
@@ -107,7 +116,7 @@ def reach(settings: Settings) -> Iterator[str]:
     """Yield the broker's address, with the topics in order: an embedded broker is started, missing topics are made.
 
     Raises:
-        ConfigError: the events topic does not exist; names the nearest one.
+        ConfigError: the topic of events, or of labels, does not exist; names the nearest one.
         BrokerError: the broker does not answer.
     """
     kafka = settings.root.kafka
@@ -115,12 +124,12 @@ def reach(settings: Settings) -> Iterator[str]:
     names = (topics.predictions, topics.dead_letters)
     if kafka.bootstrap_servers == "embedded":
         with EmbeddedBroker() as broker:
-            broker.ensure_topics((topics.events, *names, topics.journal))
+            broker.ensure_topics((*topics.inputs, *names, topics.journal))
             log.info("embedded broker on %s: it forgets everything at the end", broker.bootstrap_servers)
             yield broker.bootstrap_servers
         return
     admin = Admin(client_settings(settings, kafka.bootstrap_servers))
-    partitions = admin.partitions_of(topics.events)
+    partitions, *_ = [admin.partitions_of(name) for name in topics.inputs]
     if kafka.create_topics:
         made = [*admin.ensure(names, partitions), *admin.ensure([topics.journal], 1, JOURNAL)]
         if made:
@@ -233,13 +242,13 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
                 found = plan(journal_log, root.snapshots.keep)
             if not found.positions:
                 found.writer = _first_writer(snapshots, topics.journal, accept_loss=root.recovery.accept_loss)
-        inputs = [] if admin.embedded else [admin.describe(topics.events)]
+        inputs = [] if admin.embedded else [admin.describe(name) for name in topics.inputs]
         topic_ids = {each.name: each.id for each in inputs}
         retention = {each.name: float(each.config.get("retention.ms", -1)) / 1000 for each in inputs}
         gone = found.gone(topic_ids, accept_loss=root.recovery.accept_loss)
         source = KafkaSource(  # 3
             client if not found.positions else replace(client, start="earliest"),
-            [topics.events],
+            topics.inputs,
             positions={tp: offset for tp, offset in found.positions.items() if tp.topic not in gone},
             committed=not found.positions,
             stall_seconds=root.limits.stalled_seconds,
@@ -252,7 +261,7 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
             found,
             snapshots,
             lambda: open_journal(client, topics.journal),
-            lambda positions: open_inputs(client, [topics.events], positions),
+            lambda positions: open_inputs(client, topics.inputs, positions),
             topic_ids=topic_ids,
             accept_loss=root.recovery.accept_loss,
         )

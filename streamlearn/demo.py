@@ -137,7 +137,7 @@ def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: s
 
 def _service(stack: ExitStack, settings: Settings, broker: EmbeddedBroker) -> Service:
     topics = settings.root.kafka.topics
-    broker.ensure_topics((topics.events, topics.predictions, topics.dead_letters, topics.journal))
+    broker.ensure_topics((*topics.inputs, topics.predictions, topics.dead_letters, topics.journal))
     connections = stack.enter_context(connected(settings, broker.bootstrap_servers))
     service = assemble(settings, connections.source, connections.outlet)
     service.ready = True

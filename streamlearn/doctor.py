@@ -58,7 +58,7 @@ def _broker(settings: Settings) -> str:
 
 def _topics(settings: Settings, *, fix: bool) -> str:
     kafka = settings.root.kafka
-    names = (kafka.topics.events, kafka.topics.predictions, kafka.topics.dead_letters, kafka.topics.journal)
+    names = (*kafka.topics.inputs, kafka.topics.predictions, kafka.topics.dead_letters, kafka.topics.journal)
     if kafka.bootstrap_servers == "embedded":
         return "made at the start of the run"
     client = client_settings(settings, kafka.bootstrap_servers)
@@ -68,7 +68,7 @@ def _topics(settings: Settings, *, fix: bool) -> str:
     if absent and fix:
         made = admin.ensure([kafka.topics.journal], 1, JOURNAL)
         return f"created {', '.join([*admin.ensure(names, known.get(kafka.topics.events, 1)), *made])}"
-    if absent and (kafka.topics.events in absent or not kafka.create_topics):
+    if absent and (absent[0] in kafka.topics.inputs or not kafka.create_topics):
         raise missing(absent[0], known, client)
     if kafka.topics.journal not in absent:
         _journal(admin, kafka.topics.journal)

@@ -81,9 +81,12 @@ class Batch(_Common):
     shed: Count = Field(0, description="Labelled samples of this batch that are left out, since learning lags.")
     taken: str = Field(
         "",
-        pattern=r"^[-lpd]*$",
-        description="What became of each record, a letter each in the order of the ranges: `-` has no label, `l` its "
-        "label goes to the learner, `p` it is kept as a probe, `d` it is a dead letter.",
+        pattern=r"^[-lpdwscxULPWSCX]*$",
+        description="What became of each record, a letter each in the order of the ranges. Of an event: `-` has no "
+        "label, `l` its label goes to the learner, `p` it is kept as a probe, `d` it is a dead letter. Of a record on "
+        "the labels topic: `l` or `p` of the event that waited for it, `w` it waits for its event, `s` the event has "
+        "the same label already, `c` it corrects another one, `x` the event waits no more, `d` it is a dead letter. Of "
+        "an event that had come before: `U` without a label, else what became of its label, as a capital.",
     )
     crashed: tuple[Place, ...] | None = Field(
         None,

@@ -10,8 +10,10 @@ from streamlearn.batch import Sample
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
 from streamlearn.events import Event, Prediction
+from streamlearn.joiner import Join
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
+from streamlearn.pending import Joined
 from streamlearn.predictor import Answer, ServedModel
 from streamlearn.probes import Probes, Result
 from streamlearn.stages import Stages
@@ -21,8 +23,8 @@ log = logging.getLogger(__name__)
 
 
 class Seen(NamedTuple):
-    """What becomes of a batch's labels: samples to learn, how many labelled events became probes, and a letter for each
-    event, as `journal.Batch` has them."""
+    """What becomes of a batch's samples: those to learn, how many became probes, and the letters of the join with that
+    told, as `journal.Batch` has them."""
 
     samples: list[Sample]
     probes: int
@@ -41,6 +43,7 @@ class Measures:
         served: the model that answers the probes.
         labels: the task's vocabulary.
         stages: takes the time.
+        abstain_below: the score below which a prediction was no answer to act upon.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class Measures:
         served: ServedModel,
         labels: Labels,
         stages: Stages,
+        abstain_below: float = 0.0,
     ) -> None:
+        self.abstain_below = abstain_below
         self.prequential, self.probes, self.monitor, self.novelty = prequential, probes, monitor, novelty
         self.memory, self.served, self.labels, self.stages = memory, served, labels, stages
         self.detections: list[Detection] = []  # those of the last batch
@@ -64,35 +69,42 @@ class Measures:
         """The served weights."""
         return self.served.model
 
-    def choose(self, events: Sequence[Event], answer: Answer) -> Seen:
-        """Say which labelled events may be learned, and keep the others as probes."""
+    def choose(self, join: Join) -> Seen:
+        """Say which samples may be learned, and keep the others as probes."""
         samples: list[Sample] = []
-        letters: list[str] = []
-        for event, tokens in zip(events, answer.tokens, strict=True):
-            if event.label is None:
-                letters.append("-")
-                continue
-            sample = Sample(event.id, tokens, str(event.label))
+        letters = list(join.letters)
+        for place, sample in zip(join.places, join.samples, strict=True):
             # What was learned before, and comes again, must not become a probe.
             if sample.id in self.memory or not self.probes.offer(sample):
                 samples.append(sample)
-                letters.append("l")
             else:
-                letters.append("p")
-        return Seen(samples, letters.count("p"), "".join(letters))
+                letters[place] = "p" if letters[place] == "l" else "P"
+        return Seen(samples, len(join.samples) - len(samples), "".join(letters))
 
     def take(
-        self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, *, quiet: bool = False
+        self,
+        events: Sequence[Event],
+        predictions: Sequence[Prediction],
+        answer: Answer,
+        join: Join,
+        *,
+        quiet: bool = False,
     ) -> None:
-        """Compare what was served with the labels that came with the events, and watch every signal for drift.
+        """Compare what was served with the labels that came, and watch every signal for drift.
 
+        Labels that came with their events come first, then those that came later: against what was served at the time.
         `quiet` says nothing of what is found.
         """
-        rows = [row for row, event in enumerate(events) if event.label is not None]
+        told = join.told
         with self.stages("evaluate"):
-            errors, losses = self._compare(events, predictions, answer, rows)
+            errors, losses = self._compare(events, predictions, answer, told)
+            self._compare_late(join.late, errors, losses)
         with self.stages("drift"):
-            self._watch(events, predictions, answer, errors=errors, losses=losses)
+            self.detections = []
+            if self.monitor is not None and (events or join.late):
+                self._watch(self.monitor, events, predictions, answer, told)
+                self._learn_late(join.late)
+                self.detections += self.monitor.observe_labelled(errors, losses)
         for each in () if quiet else self.detections:
             log.warning(
                 "drift in %s: %s reads %.4g, above %.4g", each.signal, each.detector, each.statistic, each.threshold
@@ -130,12 +142,15 @@ class Measures:
             self.monitor.load_state_dict(state["monitor"])
 
     def _compare(
-        self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, rows: Sequence[int]
+        self,
+        events: Sequence[Event],
+        predictions: Sequence[Prediction],
+        answer: Answer,
+        told: Sequence[tuple[int, str]],
     ) -> tuple[list[float], list[float]]:
         errors, losses = [], []
-        for row in rows:
+        for row, label in told:
             event, predicted = events[row], predictions[row]
-            label = str(event.label)
             number, scores = self.labels.number(label), answer.scores
             known = scores is not None and number is not None and number < scores.probabilities.shape[1]
             probability = float(scores.probabilities[row, number]) if scores is not None and known else 0.0
@@ -148,28 +163,43 @@ class Measures:
                 losses.append(loss)
         return errors, losses
 
+    def _compare_late(self, late: Sequence[Joined], errors: list[float], losses: list[float]) -> None:
+        for each in late:
+            answered = each.predicted is not None and each.score >= self.abstain_below
+            loss = self.prequential.update(
+                each.predicted,
+                each.label,
+                each.probability,
+                confidence=each.score,
+                answered=answered,
+                slices=each.slices,
+            )
+            if each.predicted is not None:
+                errors.append(float(each.predicted != each.label))
+                losses.append(loss)
+
     def _watch(
         self,
+        monitor: Monitor,
         events: Sequence[Event],
         predictions: Sequence[Prediction],
         answer: Answer,
-        *,
-        errors: Sequence[float],
-        losses: Sequence[float],
+        told: Sequence[tuple[int, str]],
     ) -> None:
-        self.detections = []
-        if self.monitor is None or not events:
+        if not events:
             return
         embeddings = self.model.word_means(answer.tokens)
         novelty = self.novelty.score(embeddings)
-        if labelled := [row for row, event in enumerate(events) if event.label is not None]:
-            self.novelty.learn(embeddings[labelled], [str(events[row].label) for row in labelled])
-        found = self.monitor.observe(
+        if told:
+            self.novelty.learn(embeddings[[row for row, _ in told]], [label for _, label in told])
+        self.detections += monitor.observe(
             embeddings,
             np.array([np.nan if prediction.score is None else prediction.score for prediction in predictions]),
             [prediction.label for prediction in predictions],
             answer.unknown / np.maximum([len(row) for row in answer.tokens], 1),
             novelty,
         )
-        found += self.monitor.observe_labelled(errors, losses)
-        self.detections = found
+
+    def _learn_late(self, late: Sequence[Joined]) -> None:
+        if late:
+            self.novelty.learn(self.model.word_means([each.tokens for each in late]), [each.label for each in late])

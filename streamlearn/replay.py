@@ -70,7 +70,7 @@ def replay(
         found,
         Snapshots(root.snapshots.path, keep=root.snapshots.keep),
         lambda: open_journal(client, topics.journal),
-        lambda positions: open_inputs(client, [topics.events], positions),
+        lambda positions: open_inputs(client, topics.inputs, positions),
     )
     service = _service(settings, to_step)
     pointer = recovery.load(service, _begin(found.named, recovery.snapshots, to_step, verify=verify, whole=whole))  # 1
@@ -160,8 +160,10 @@ def _follow(
 def _service(settings: Settings, to_step: int | None) -> Service:
     """Return a service that reaches no broker, and stops learning at the step."""
     sink = MemoryLog()
-    sink.create(settings.root.kafka.topics.events)
-    service = assemble(settings, MemorySource(sink, [settings.root.kafka.topics.events]), MemoryOutlet(sink))
+    inputs = settings.root.kafka.topics.inputs
+    for topic in inputs:
+        sink.create(topic)
+    service = assemble(settings, MemorySource(sink, inputs), MemoryOutlet(sink))
     service.positions = {}
     learner = service.learner
     if to_step is not None and (learner.config.max_steps is None or learner.config.max_steps > to_step):

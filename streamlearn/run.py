@@ -64,7 +64,7 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         if connections.restore(service):
             log.info(
                 "reading %s (%d partitions); predictions go to %s",
-                root.kafka.topics.events,
+                " and ".join(root.kafka.topics.inputs),
                 len(connections.source.positions()),
                 root.kafka.topics.predictions,
             )

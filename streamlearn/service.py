@@ -18,17 +18,18 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from streamlearn import failpoints, journal
+from streamlearn.answering import Answering
 from streamlearn.batch import Sample
 from streamlearn.config import Root
 from streamlearn.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.dead_letters import crashed as dead
 from streamlearn.drift import Detection
-from streamlearn.errors import StreamlearnError
-from streamlearn.events import Event, EventDecoder, Place, Prediction, encode_predictions
+from streamlearn.events import Event, Place, Prediction, encode_predictions
+from streamlearn.intake import Intake, Prepared
 from streamlearn.learner import Learner, Update
-from streamlearn.measures import Measures, Seen
+from streamlearn.measures import Measures
 from streamlearn.prediction import predictions
-from streamlearn.predictor import Answer, Predictor, joined
+from streamlearn.predictor import Answer, Predictor
 from streamlearn.probes import Result
 from streamlearn.publisher import Publisher
 from streamlearn.stages import Stages
@@ -41,40 +42,20 @@ POLL_SECONDS = 0.2  # how long a stop signal may go unnoticed while nothing come
 ENOUGH_TOKENS = 200  # below, a share says little
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 GARBAGE = 50_000  # objects made, and not yet gone, at which the collector looks: a batch's go without it
-CRASHES_IN_A_ROW = 10  # so many events that the model cannot take, and none that it can: the model is broken, not they
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn of the loop did: the demo and the tests look at it."""
+    """What one turn of the loop did: the demo and the tests look at it. `records` counts what was taken, `events` are
+    those that were answered."""
 
+    records: int = 0
     events: Sequence[Event] = ()
     predictions: Sequence[Prediction] = ()
     dead_letters: Sequence[DeadLetter] = ()
     updates: Sequence[Update] = ()
     detections: Sequence[Detection] = ()
     probes: Sequence[Result] = ()
-
-
-class Prepared(NamedTuple):
-    """A batch that was decoded and predicted. Nothing of it counts yet."""
-
-    records: Sequence[Record]
-    events: Sequence[Event]
-    predictions: Sequence[Prediction]
-    answer: Answer
-    dead_letters: Sequence[DeadLetter]
-    seen: Seen
-    crashed: tuple[Place, ...] | None  # see `journal.Batch`
-
-    @property
-    def taken(self) -> str:
-        """What becomes of each record, as the journal has it: see `journal.Batch`."""
-        if len(self.events) == len(self.records):
-            return self.seen.letters
-        letters = dict.fromkeys((record[:3] for record in self.records), "d")
-        letters.update(zip((event.source for event in self.events), self.seen.letters, strict=True))
-        return "".join(letters.values())
 
 
 class Progress(NamedTuple):
@@ -120,7 +101,7 @@ class Service:
         root: the configuration.
         source: where events come from.
         publisher: where predictions and dead letters go, with the journal and the positions of the source.
-        decoder: turns records into events or dead letters.
+        intake: turns records into events, labels and dead letters, and joins them.
         predictor: the served weights.
         learner: learns; now it shares its weights with the predictor.
         measures: prequential figures, probes and drift.
@@ -135,7 +116,7 @@ class Service:
         *,
         source: Source,
         publisher: Publisher,
-        decoder: EventDecoder,
+        intake: Intake,
         predictor: Predictor,
         learner: Learner,
         measures: Measures,
@@ -143,7 +124,8 @@ class Service:
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
     ) -> None:
-        self.root, self.source, self.publisher, self.decoder = root, source, publisher, decoder
+        self.root, self.source, self.publisher, self.intake = root, source, publisher, intake
+        self.joiner = intake.joiner
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
         self.measures = measures
@@ -162,7 +144,7 @@ class Service:
         self.needed: dict[TopicPartition, int] = {}  # the time (ms) of the first record that no snapshot holds
         self._began = self._counts()
         self._waiting_since: float | None = None
-        self._crashes = 0
+        self._answer = Answering(root.model.name)
         self._warned: set[str] = set()
         self._dead_letter_bytes = publisher.outlet.max_bytes(root.kafka.topics.dead_letters)
 
@@ -186,7 +168,7 @@ class Service:
                 return
             turn = self.turn(left)
             on_turn(turn)
-            if turn.events or turn.dead_letters:
+            if turn.records:
                 idle_since = time.monotonic()
             elif limits.until_idle is not None and time.monotonic() - idle_since >= limits.until_idle:
                 if self.source.at_end():
@@ -197,7 +179,8 @@ class Service:
         """Take one micro-batch through the whole line.
 
         1. Poll, and sort into canonical order.
-        2. Decode, predict with the served weights, and choose the probes: no label of the batch is used before.
+        2. Decode, predict with the served weights, join the labels, and choose the probes: no label of the batch is
+           used before.
         3. Publish and commit, with the record of the batch in the journal.
         4. Only now: measure, learn, ask the probes.
         5. Write a snapshot, if it is time.
@@ -210,7 +193,7 @@ class Service:
         self.turned_at, now = time.monotonic(), self.clock()
         if records:
             failpoints.reach("taken")
-            batch = self._prepare(records, self._given_up(records[0], now))  # 2
+            batch = self._prepare(records, now, self._given_up(records[0], now))  # 2
             failpoints.reach("predicted")
             self._publish(batch, now)  # 3
             self._time(batch, self.stages.clock() - polled)
@@ -226,7 +209,7 @@ class Service:
         """Return what came, in canonical order; while one that kills is searched for, one record at a time."""
         if self._held:
             return [self._held.popleft()]
-        records = canonical(self.source.poll(size, POLL_SECONDS), [self.root.kafka.topics.events])
+        records = canonical(self.source.poll(size, POLL_SECONDS), self.root.kafka.topics.inputs)
         if not self.alone:
             return records
         self._held.extend(records[1:])
@@ -238,7 +221,7 @@ class Service:
         Without `learn` its labels are discarded, and those that waited for a full batch: one of them kills.
         """
         self.turned_at = time.monotonic()
-        batch = self._prepare(records, record.crashed)
+        batch = self._prepare(records, record.now, record.crashed)
         if (batch.taken, self.learner.step) != (record.taken, record.model_step):
             self.disagreements += 1
             if self.disagreements == 1:
@@ -256,23 +239,26 @@ class Service:
             batch = batch._replace(seen=batch.seen._replace(samples=[]))
         return self._absorb(batch, record.now)
 
-    def _prepare(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Prepared:
-        """Decode and predict. `crashed` names the records that are not to be tried, the others come one by one then."""
+    def _prepare(self, records: Sequence[Record], now: float, crashed: Collection[Place] | None = None) -> Prepared:
+        """Decode, predict and join. `crashed` names the records that are not to be tried, the others come one by one
+        then."""
         with self.stages("decode"):
-            decoded = self.decoder.decode(records)
-        events, answer, failures = self._predict(decoded.events, crashed)
-        one_by_one = failures is not None
-        failures = failures or {}
+            came = self.intake.read(records, crashed)
+        events, answer, failures = self._answer(self.predictor, came.new, crashed)
         by_place = {Place(*record[:3]): record for record in records} if failures else {}
-        dead_letters = [*decoded.dead_letters, *(dead(by_place[place], error) for place, error in failures.items())]
+        crashes = [dead(by_place[place], error) for place, error in (failures or {}).items()]
+        said = self._predictions(events, answer)
+        with self.stages("join"):
+            join = self.intake.join(came, events, said, answer, now)
         return Prepared(
-            records,
+            came,
             events,
-            self._predictions(events, answer),
+            said,
             answer,
-            dead_letters,
-            self.measures.choose(events, answer),
-            tuple(failures) if one_by_one else None,
+            [*came.dead_letters, *crashes],
+            join,
+            self.measures.choose(join),
+            None if failures is None else (*failures, *came.killers),
         )
 
     def _publish(self, batch: Prepared, now: float) -> None:
@@ -282,7 +268,7 @@ class Service:
             outgoing[topics.dead_letters] = [
                 encode_dead_letter(each, self._dead_letter_bytes) for each in batch.dead_letters
             ]
-            taken = tuple(ranges(batch.records))
+            taken = tuple(ranges(batch.came.records))
             record = journal.Batch(
                 **self.common(now),
                 ranges=taken,
@@ -296,8 +282,8 @@ class Service:
                 {**self.source.positions(), **self.positions, **_ends(taken)} if self.alone else self.source.positions()
             )
             self.publisher.commit(record, outgoing, at)
-        self._move(taken, batch.records)
-        if self.suspect is not None and any(record[:3] == self.suspect for record in batch.records):
+        self._move(taken, batch.came.records)
+        if self.suspect is not None and any(record[:3] == self.suspect for record in batch.came.records):
             self.suspect = None
         if self.alone and not self._held:
             self.alone = max(self.alone - 1, self.suspect is not None)
@@ -307,10 +293,18 @@ class Service:
         quiet = self.progress is not None
         self._count(batch)
         self._warn(batch.events, batch.answer, quiet=quiet)
-        self.measures.take(batch.events, batch.predictions, batch.answer, quiet=quiet)
+        self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
         updates = self._learn(batch.seen.samples, now)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)
-        return Turn(batch.events, batch.predictions, batch.dead_letters, updates, self.measures.detections, probes)
+        return Turn(
+            len(batch.came.records),
+            batch.events,
+            batch.predictions,
+            batch.dead_letters,
+            updates,
+            self.measures.detections,
+            probes,
+        )
 
     def _given_up(self, record: Record, now: float) -> Collection[Place] | None:
         """Name what is not to be tried. Where records are taken alone, the journal is told which one comes next."""
@@ -370,54 +364,6 @@ class Service:
             "champion_step": self.champion_step,
             "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},
         }
-
-    def _predict(
-        self, events: list[Event], crashed: Collection[Place] | None
-    ) -> tuple[list[Event], Answer, dict[Place, Exception | str] | None]:
-        """Answer the events; one that the model cannot take is set apart with its error, and the others go on.
-
-        Returns the events that were answered, the answers, and the errors of the others: None where the batch was
-        answered at once, which rounds otherwise than one by one.
-
-        Args:
-            events: what is to be answered.
-            crashed: those that are not tried, since they are known to fail; None where nothing is known.
-
-        Raises:
-            StreamlearnError: the model took none of the last `CRASHES_IN_A_ROW` events.
-        """
-        if not events:
-            return events, joined([]), None if crashed is None else {}
-        if crashed is None:
-            try:
-                answer = self.predictor.predict([event.text for event in events])
-            except Exception as error:  # noqa: BLE001 - whatever a model throws, the stream goes on
-                log.warning("the model failed on a batch (%s); taking its events one by one", type(error).__name__)
-            else:
-                self._crashes = 0
-                return events, answer, None
-        taken: list[Event] = []
-        answers: list[Answer] = []
-        failures: dict[Place, Exception | str] = {}
-        for event in events:
-            if crashed is not None and event.source in crashed:
-                failures[event.source] = "the process died of it time and again"
-                continue
-            try:
-                answers.append(self.predictor.predict([event.text]))
-            except Exception as error:
-                failures[event.source] = error
-                self._crashes += 1
-                if self._crashes >= CRASHES_IN_A_ROW:
-                    raise StreamlearnError(
-                        f"the model failed on {self._crashes} events in a row: {type(error).__name__}: {error}",
-                        where=self.root.model.name,
-                        mend="nothing of this batch was committed; mend the model or its device and start again",
-                    ) from error
-            else:
-                self._crashes = 0
-                taken.append(event)
-        return taken, joined(answers), failures
 
     def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
         serving = self.root.serving
@@ -497,9 +443,10 @@ class Service:
         return {
             **self.learner.state_dict(),
             "measures": self.measures.state_dict(),
+            "joiner": self.joiner.state_dict(),
             "service": {
                 "totals": self.totals.state_dict(),
-                "decoder": self.decoder.state_dict(),
+                "decoder": self.intake.decoder.state_dict(),
                 "waiting_since": self._waiting_since,
                 "positions": [[*tp, offset] for tp, offset in sorted(self.positions.items())],
             },
@@ -515,7 +462,9 @@ class Service:
         self.learner.load_state_dict(state)
         self.measures.load_state_dict(state["measures"])
         self.totals.load_state_dict(own["totals"])
-        self.decoder.load_state_dict(own["decoder"])
+        self.intake.decoder.load_state_dict(own["decoder"])
+        if "joiner" in state:  # else nothing waits, and no id is remembered
+            self.joiner.load_state_dict(state["joiner"])
         self._waiting_since = own["waiting_since"]
         self.positions.update({TopicPartition(topic, number): offset for topic, number, offset in own["positions"]})
 
@@ -537,8 +486,11 @@ class Service:
         return updates
 
     def _count(self, batch: Prepared) -> None:
-        totals = self.totals
-        totals.events += len(batch.records)
+        totals, join = self.totals, batch.join
+        totals.events += batch.came.of_events
+        totals.duplicates += join.duplicates
+        totals.labels.update(join.outcomes)
+        totals.expired.update(join.expired)
         totals.predictions.update(None if each.abstained else each.label for each in batch.predictions)
         totals.novel += sum(each.novel for each in batch.predictions)
         totals.dead_letters.update(letter.reason for letter in batch.dead_letters)
@@ -552,6 +504,8 @@ class Service:
         if events:
             times = np.array([event.time for event in events])
             totals.age.observe_all(np.maximum(self.clock() - times[times > 0], 0.0))  # a log may know no time
+        if batch.join.delays:
+            totals.delay.observe_all(np.array(batch.join.delays))
 
 
 @contextmanager

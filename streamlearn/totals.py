@@ -7,6 +7,7 @@ from typing import Any
 
 from streamlearn.stages import Histogram
 
+DELAY = (1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 259200, 604800, 2592000)
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 AGE = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 604800)
 
@@ -14,7 +15,7 @@ AGE = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 604800)
 @dataclass
 class Totals:
     """Counters of one learner. `labels` counts by outcome, `dead_letters` by reason, `predictions` by label, where
-    None stands for an abstention."""
+    None stands for an abstention, `expired` events that left without a label, by what bounded their wait."""
 
     events: int = 0
     predictions: Counter[str | None] = field(default_factory=Counter)
@@ -24,11 +25,14 @@ class Totals:
     samples_replayed: int = 0
     steps_skipped: int = 0
     novel: int = 0
+    duplicates: int = 0
+    expired: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     unknown_tokens: int = 0
     # Of this process alone: they are not in the state.
     latency: Histogram = field(default_factory=lambda: Histogram(LATENCY))
     age: Histogram = field(default_factory=lambda: Histogram(AGE))
+    delay: Histogram = field(default_factory=lambda: Histogram(DELAY))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all counts as JSON values; counters become pairs, since None is one of their keys."""

@@ -11,11 +11,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn import web
+from streamlearn.answering import CRASHES_IN_A_ROW
 from streamlearn.assembly import assemble
 from streamlearn.errors import StreamlearnError
 from streamlearn.predictor import Answer
 from streamlearn.run import Reporter
-from streamlearn.service import CRASHES_IN_A_ROW, GARBAGE, Limits
+from streamlearn.service import GARBAGE, Limits
 from streamlearn.settings import check
 from streamlearn.transport.base import Message
 from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource

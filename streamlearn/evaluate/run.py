@@ -143,7 +143,7 @@ class Lap:
     def _look(self, turn: Turn) -> None:
         """Look at what a turn did, ask the test set if it is time, and put the next part into the log."""
         self.seconds += time.perf_counter() - self._clock
-        taken = len(turn.events) + len(turn.dead_letters)
+        taken = turn.records
         for event, prediction in zip(turn.events, turn.predictions, strict=True):
             if event.label is not None:
                 self.outcomes.append(prediction.label == event.label)
@@ -167,9 +167,9 @@ def service_on(log: MemoryLog, settings: Settings, stop: Event) -> Service:
     """Make the topics in the log, and a service on them whose clock stands still: no partial batch is overdue."""
     kafka = settings.root.kafka
     topics = kafka.topics
-    for topic in (topics.events, topics.predictions, topics.dead_letters, topics.journal):
+    for topic in (*topics.inputs, topics.predictions, topics.dead_letters, topics.journal):
         log.create(topic)
-    source = MemorySource(log, [topics.events], group=kafka.group_id)
+    source = MemorySource(log, topics.inputs, group=kafka.group_id)
     transactional_id = f"streamlearn.{settings.root.name}" if kafka.delivery == "exactly-once" else None
     outlet = MemoryOutlet(log, group=kafka.group_id, transactional_id=transactional_id)
     return assemble(settings, source, outlet, clock=lambda: 0.0, stop=stop)

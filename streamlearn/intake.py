@@ -1,0 +1,125 @@
+"""The intake: what a batch's records hold, which events are new, and which label belongs to which event."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from streamlearn.answering import KILLED
+from streamlearn.dead_letters import DeadLetter
+from streamlearn.dead_letters import crashed as dead
+from streamlearn.events import Event, EventDecoder, Label, Place, Prediction
+from streamlearn.joiner import Join, Joiner
+from streamlearn.labels import LabelDecoder
+from streamlearn.measures import Seen
+from streamlearn.pending import Served
+from streamlearn.predictor import Answer
+from streamlearn.transport.base import Record
+
+
+class Came(NamedTuple):
+    """A batch that was decoded.
+
+    Args:
+        records: all of it.
+        of_events: how many of them are of the events topic, good or bad.
+        events: the good ones.
+        rows: numbers the events that come for the first time; -1 stands for the others.
+        labels: the good records of the labels topic.
+        dead_letters: the bad ones of both.
+        killers: labels among those, since the process did not survive them.
+    """
+
+    records: Sequence[Record]
+    of_events: int
+    events: Sequence[Event]
+    rows: Sequence[int]
+    labels: Sequence[Label]
+    dead_letters: Sequence[DeadLetter]
+    killers: Sequence[Place]
+
+    @property
+    def new(self) -> list[Event]:
+        """The events that are to be answered."""
+        if not self.rows or self.rows[-1] == len(self.rows) - 1:
+            return list(self.events)
+        return [event for event, row in zip(self.events, self.rows, strict=True) if row >= 0]
+
+
+class Prepared(NamedTuple):
+    """A batch that was decoded, predicted and joined. Nothing of it counts yet."""
+
+    came: Came
+    events: Sequence[Event]  # that were answered
+    predictions: Sequence[Prediction]
+    answer: Answer
+    dead_letters: Sequence[DeadLetter]
+    join: Join
+    seen: Seen
+    crashed: tuple[Place, ...] | None  # see `journal.Batch`
+
+    @property
+    def taken(self) -> str:
+        """What becomes of each record, as the journal has it: see `journal.Batch`."""
+        came = self.came
+        if not self.dead_letters:
+            return self.seen.letters
+        letters = dict.fromkeys((record[:3] for record in came.records), "d")
+        gone = {each.record[:3] for each in self.dead_letters}
+        places = [each.source for part in (came.events, came.labels) for each in part if each.source not in gone]
+        letters.update(zip(places, self.seen.letters, strict=True))
+        return "".join(letters.values())
+
+
+class Intake:
+    """Decodes a batch and joins it. `read` changes nothing but which labels are known; `join` changes what waits.
+
+    Both come before the batch is committed, since its journal record says what became of each record. Where the commit
+    fails the process ends, and with it what was changed.
+
+    Args:
+        decoder: of events.
+        joiner: of events and labels.
+        labels: the topic that labels come from, where there is one.
+    """
+
+    def __init__(self, decoder: EventDecoder, joiner: Joiner, labels: str | None) -> None:
+        self.decoder, self.joiner, self._topic = decoder, joiner, labels
+        self._labels = LabelDecoder(decoder)
+
+    def read(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Came:
+        """Decode the records, and say which events are new; labels among `crashed` are not tried."""
+        if self._topic is None:
+            decoded = self.decoder.decode(records)
+            rows = self.joiner.first(decoded.events)
+            return Came(records, len(records), decoded.events, rows, (), decoded.dead_letters, ())
+        decoded = self.decoder.decode([record for record in records if record.topic != self._topic])
+        late = [record for record in records if record.topic == self._topic]
+        killers = [record for record in late if record[:3] in crashed] if crashed else []
+        labels = self._labels.decode([record for record in late if record not in killers])
+        return Came(
+            records,
+            len(records) - len(late),
+            decoded.events,
+            self.joiner.first(decoded.events),
+            labels.labels,
+            [*decoded.dead_letters, *labels.dead_letters, *(dead(record, KILLED) for record in killers)],
+            [Place(*record[:3]) for record in killers],
+        )
+
+    def join(
+        self, came: Came, answered: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, now: float
+    ) -> Join:
+        """Join the events and labels of a batch with each other, and with what waits.
+
+        Args:
+            came: the batch.
+            answered: its new events, but for those that the model could not take.
+            predictions: what is said of them.
+            answer: what the model says of them.
+            now: the batch's.
+        """
+        events, rows = came.events, came.rows
+        if len(answered) < len(came.new):
+            there = {event.source: row for row, event in enumerate(answered)}
+            kept = [at for at, event in enumerate(events) if rows[at] < 0 or event.source in there]
+            events, rows = [events[at] for at in kept], [there.get(events[at].source, -1) for at in kept]
+        return self.joiner.take(events, rows, Served(predictions, answer.tokens, answer.scores), came.labels, now)
