@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 OTHER = "other"
 REASONS = get_args(Reason)  # each from the start: a series that begins at 1 hides its first rise
 ABSTAINED = ""  # no label can be called so
-OUTCOMES = ("learned", "probe", "discarded", "held_back")
+OUTCOMES = ("learned", "probe", "discarded", "held_back", "expired", "duplicate", "correction", "orphan")
+BOUNDS = ("ttl", "capacity")
 
 Sample = tuple[tuple[str, ...], float]
 Family = CounterMetricFamily | GaugeMetricFamily
@@ -116,6 +117,19 @@ CATALOGUE: tuple[Entry, ...] = (
         lambda s: _one(s.totals.novel),
     ),
     Entry(
+        "duplicate_events",
+        "counter",
+        "Events that had come before, by their id; they are not predicted again.",
+        lambda s: _one(s.totals.duplicates),
+    ),
+    Entry(
+        "expired_events",
+        "counter",
+        "Events that left without a label, by the setting that bounded their wait.",
+        lambda s: _by(s.totals.expired.copy(), BOUNDS),
+        ("bound",),
+    ),
+    Entry(
         "labels",
         "counter",
         "Labels by what became of them.",
@@ -125,7 +139,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "dead_letters",
         "counter",
-        "Events that could not be taken, by reason.",
+        "Records that could not be taken, by reason.",
         lambda s: _by(s.totals.dead_letters.copy(), REASONS),
         ("reason",),
     ),
@@ -307,6 +321,8 @@ CATALOGUE: tuple[Entry, ...] = (
         "Labelled samples that wait for a full batch.",
         lambda s: _one(len(s.learner.waiting)),
     ),
+    Entry("pending_events", "gauge", "Events that wait for their label.", lambda s: _one(len(s.joiner.pending))),
+    Entry("early_labels", "gauge", "Labels that wait for their event.", lambda s: _one(len(s.joiner.early))),
     Entry("known_labels", "gauge", "Labels known to the model.", lambda s: _one(len(s.learner.task.labels))),
     Entry(
         "unknown_token_ratio",
@@ -333,6 +349,11 @@ HISTOGRAMS: tuple[HistogramEntry, ...] = (
     ),
     HistogramEntry(
         "event_age_seconds", "From an event's own time to the commit of its prediction.", lambda s: [((), s.totals.age)]
+    ),
+    HistogramEntry(
+        "label_delay_seconds",
+        "From an event's own time to that of its label, where the label came later than the event.",
+        lambda s: [((), s.totals.delay)],
     ),
     HistogramEntry(
         "stage_duration_seconds",

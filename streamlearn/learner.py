@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -181,6 +181,21 @@ class Learner:
         taken = len(losses)
         mean = sum(losses) / taken if taken else math.nan
         return Update(len(samples), replayed, taken, tried - taken, mean)
+
+    def correct(self, sample_id: str, label: str) -> bool:
+        """Give a sample another label, where it waits or is remembered; return whether it was there.
+
+        What descended a gradient is not undone: rehearsal goes on with the new label.
+        """
+        for at, sample in enumerate(self.waiting):
+            if sample.id == sample_id:
+                self.waiting[at] = replace(sample, label=label)
+                return True
+        if sample_id not in self.memory:
+            return False
+        number = self.task.labels.add(label)
+        self.model.head.grow(len(self.task.labels), self.optimizer)
+        return self.memory.relabel(sample_id, number)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""

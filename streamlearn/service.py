@@ -293,6 +293,9 @@ class Service:
         quiet = self.progress is not None
         self._count(batch)
         self._warn(batch.events, batch.answer, quiet=quiet)
+        for sample_id, label in batch.join.corrections.items():
+            self.probes.replace(sample_id, label)  # one that finds no room there is not learned either
+            self.learner.correct(sample_id, label)
         self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
         updates = self._learn(batch.seen.samples, now)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)

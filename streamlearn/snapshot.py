@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from streamlearn import pretrained
 from streamlearn.checkpoint import Loaded, Snapshots
 from streamlearn.errors import ConfigError
+from streamlearn.joiner import remembered
 from streamlearn.learner import statistics
 from streamlearn.model import Model, ModelConfig, digest
 from streamlearn.model import load as load_model
@@ -69,12 +70,15 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
             "by_label": {names[number]: count for number, count in sorted(counts.items())},
         },
         "offsets": {f"{topic}[{number}]": offset for topic, number, offset in state["service"]["positions"]},
-        "pending": len(learner["waiting"]),
+        "pending": len(state["joiner"]["pending"]["rest_bytes"]) if "joiner" in state else 0,
+        "waiting": len(learner["waiting"]),
         "made_by": loaded.manifest.made_by,
     }
     if sample_id is not None:
         found["id"] = sample_id
         found["found_in"] = [part for part, content in state.items() if sample_id in _strings(content)]
+        if "joiner" in state and remembered(state["joiner"], sample_id):
+            found["found_in"].append("joiner")
     return found
 
 

@@ -5,9 +5,10 @@ no value yet. Event ids are never in it; texts and their labels only where `web.
 
     name, version, time, uptime_seconds
     status         starting, live, stalled (no turn for `limits.progress_seconds`) or stopping
-    topics         {events, predictions, dead_letters}
+    topics         {events, labels, predictions, dead_letters}; labels is None where they come in events alone
     model          {name, task, strategy, device, step, champion_step}
-    now            the figures: totals, prequential measures over the last `window` labels, forgetting, rates, lag
+    now            the figures: totals, prequential measures over the last `window` labels, forgetting, rates, lag,
+                   what waits for a label or an event, and the mean delay of labels that came late since the start
     labels         [{label, memory, probe_accuracy, forgetting, predictions}], the first `metrics.max_labels`
     outcomes       what became of the labels: {outcome: count}
     dead_letters   {reason: count}
@@ -239,6 +240,7 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
         "status": status(service),
         "topics": {
             "events": topics.events,
+            "labels": topics.labels,
             "predictions": topics.predictions,
             "dead_letters": topics.dead_letters,
         },
@@ -307,6 +309,11 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
         "memory_samples": len(service.learner.memory),
         "memory_capacity": service.learner.memory.capacity,
         "waiting_samples": len(service.learner.waiting),
+        "pending_events": len(service.joiner.pending),
+        "early_labels": len(service.joiner.early),
+        "expired_events": totals.expired.total(),
+        "duplicate_events": totals.duplicates,
+        "label_delay_seconds": _known(totals.delay.sum / delays) if (delays := sum(totals.delay.counts)) else None,
         "samples_learned": totals.samples_new,
         "samples_rehearsed": totals.samples_replayed,
     }

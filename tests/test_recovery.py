@@ -42,11 +42,12 @@ class Died(BaseException):
 class Past:
     """A log, a snapshot folder, and one learner after the other on them."""
 
-    def __init__(self, model, folder, *, partitions=2, transactional=True, **sections):
+    def __init__(self, model, folder, *, partitions=2, transactional=True, labels=False, **sections):
         self.now = 1_700_000_000.0
         self.log = MemoryLog(clock=lambda: int(self.now * 1000))
         self.model, self.folder, self.transactional, self.sections = model, folder, transactional, sections
-        for topic in ("events", "test.predictions", "test.dead-letters"):
+        self.inputs_ = ["events", "labels"] if labels else ["events"]
+        for topic in (*self.inputs_, "test.predictions", "test.dead-letters"):
             self.log.create(topic, partitions)
         self.log.create("test.journal", 1)
         self.topic_ids, self.keep = IDS, 2
@@ -58,7 +59,7 @@ class Past:
         return check(
             {
                 "name": "test",
-                "kafka": {"topics": {"events": "events"}},
+                "kafka": {"topics": dict(zip(("events", "labels"), self.inputs_, strict=False))},
                 "model": {"name": str(self.model), "device": "cpu"},
                 "task": "sequence-classification",
                 "learner": {"batch_size": 4, "replay_size": 4},
@@ -77,7 +78,7 @@ class Past:
 
     @contextmanager
     def inputs(self, positions):
-        yield MemorySource(self.log, ["events"], positions=positions, accept_loss=True)
+        yield MemorySource(self.log, self.inputs_, positions=positions, accept_loss=True)
 
     def start(self, *, accept_loss=False, every_seconds=1e12, deadly=None, **sections):
         """Begin as a new process does; what the one before held in memory is gone."""
@@ -88,7 +89,7 @@ class Past:
         gone = found.gone(self.topic_ids, accept_loss=accept_loss)
         source = MemorySource(
             self.log,
-            ["events"],
+            self.inputs_,
             positions={tp: offset for tp, offset in found.positions.items() if tp.topic not in gone},
             accept_loss=accept_loss,
         )
@@ -148,7 +149,7 @@ class Past:
 
     def follower(self):
         """Learn the whole journal again in a service that never published anything."""
-        source = MemorySource(self.log, ["events"])
+        source = MemorySource(self.log, self.inputs_)
         service = assemble(self.settings(), source, MemoryOutlet(MemoryLog()), clock=lambda: self.now)
         recovery = Recovery(plan_of(self), Snapshots(str(self.folder / "none")), self.open_journal, self.inputs)
         turns = [turn for _, turn in recovery.follow(service, None) if turn is not None]

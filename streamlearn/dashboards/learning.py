@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from streamlearn.dashboards.panels import GREEN, RED, YELLOW, Panel, board, choice, gauges, lines, number
-from streamlearn.dashboards.queries import metric, rate
+from streamlearn.dashboards.queries import metric, quantile, rate
 
 FORGOTTEN = ((None, GREEN), (0.05, YELLOW), (0.15, RED))
 CHOSEN = 'label=~"$label"'
@@ -27,6 +27,7 @@ def build() -> Dashboard:
             ("What is served", _served()),
             ("What is kept", _kept()),
             ("What is learned", _learned()),
+            ("What comes late", _late()),
         ],
         [choice("label", "Classes", metric("memory_samples"), what="Classes that the panels by class show.")],
     )
@@ -248,8 +249,9 @@ def _learned() -> Sequence[Panel]:
             "eps",
             [(f"sum by (outcome) ({rate('labels_total')})", "{{outcome}}")],
             shows="What became of the labels that came, a second: learned, kept as a probe, or let go.",
-            wrong="`discarded` means that `learner.max_steps` was reached, and learning has stopped. Nothing at all: "
-            "no labels come; see the events with `streamlearn tail`, and `fields.label`.",
+            wrong="`held_back`: `learner.max_steps` was reached, and learning has stopped. `expired` and `orphan`: see "
+            "*What comes late*. Nothing at all: no labels come; see the events with `streamlearn tail`, and "
+            "`fields.label`.",
             stacked=True,
         ),
         lines(
@@ -297,6 +299,49 @@ def _learned() -> Sequence[Panel]:
             shows="When new classes came. Accuracy may dip at each step up, and should come back within some hundred "
             "labels.",
             wrong="if it does not come back, learn new classes faster: raise `learner.head_learning_rate`.",
+            width=6,
+        ),
+    )
+
+
+def _late() -> Sequence[Panel]:
+    return (
+        lines(
+            "Events and labels that wait",
+            "short",
+            [
+                (metric("pending_events"), "events, for their label"),
+                (metric("early_labels"), "labels, for their event"),
+            ],
+            shows="Events whose label has not come yet, and labels whose event has not, where `kafka.topics.labels` is "
+            "set.",
+            wrong="events at `joiner.capacity`: the oldest leave without a label; raise it, or lower `joiner.ttl` if "
+            "most never get one. Labels that only climb: their ids are not those of the events, see `fields.id`.",
+        ),
+        lines(
+            "Delay of labels",
+            "s",
+            [(quantile(share, "label_delay_seconds"), f"{share * 100:g} %") for share in (0.5, 0.95)],
+            shows="From an event's own time to that of its label, where the label came later.",
+            wrong="near `joiner.ttl`: labels will come too late to be learned; raise it, and `joiner.capacity` with "
+            "it.",
+        ),
+        lines(
+            "Events without a label",
+            "eps",
+            [(f"sum by (bound) ({rate('expired_events_total')})", "{{bound}}")],
+            shows="Events that left before their label came, a second, by the setting that bounded their wait.",
+            wrong="`capacity`: raise `joiner.capacity`. `ttl`: as many as never get a label is normal; more, where "
+            "*Labels by outcome* has `expired` ones: raise `joiner.ttl`.",
+            width=6,
+        ),
+        lines(
+            "Events that came again",
+            "eps",
+            [(rate("duplicate_events_total"), "duplicates")],
+            shows="Events whose id had come before within `joiner.window`, a second. They are not predicted again.",
+            wrong="a producer that tries again without idempotence, or ids that are not one for each event: see "
+            "`fields.id`.",
             width=6,
         ),
     )

@@ -145,6 +145,21 @@ class ReplayMemory:
                 kept = outputs[row, : self.max_outputs]
                 self._outputs[slot, : len(kept)] = np.where(np.isfinite(kept), kept, np.nan)
 
+    def relabel(self, sample_id: str, label: int) -> bool:
+        """Give a stored sample another label, and return whether it is stored; what was said of it stays."""
+        slot = self._slot_of.get(sample_id)
+        if slot is None:
+            return False
+        old = int(self._labels[slot])
+        if old != label:
+            self._unlink(slot)
+            self._slot_of[sample_id], self._losses[slot] = slot, -1
+            self._link(slot, label)
+            if self.seen_by_label.get(old):  # 0 where it was stored again under another label than it was counted
+                self.seen_by_label[old] -= 1
+            self.seen_by_label[label] = self.seen_by_label.get(label, 0) + 1
+        return True
+
     def note(self, losses: Mapping[str, float]) -> None:
         """Keep the newest losses of stored samples, by id; what is not stored is passed over."""
         for sample_id, loss in losses.items():
@@ -236,10 +251,15 @@ class ReplayMemory:
         length = min(int(tokens.lengths[row]), self._tokens.shape[1])
         self._tokens[slot, :length] = tokens.ids[row, :length]
         self._tokens[slot, length:] = 0
-        self._lengths[slot], self._labels[slot] = length, label
+        self._lengths[slot] = length
         self._losses[slot], self._outputs[slot] = -1, np.nan
         self._ids[slot] = sample_id
         self._slot_of[sample_id] = slot
+        self._link(slot, label)
+
+    def _link(self, slot: int, label: int) -> None:
+        """Put a slot into its class's list."""
+        self._labels[slot] = label
         if label >= len(self._slots):
             self._slots.extend([] for _ in range(label + 1 - len(self._slots)))
             self._counts = np.concatenate([self._counts, np.zeros(len(self._slots) - len(self._counts), np.int64)])

@@ -63,6 +63,11 @@ function figures(state) {
     : `below each class's best, ${plural(now.probes, "probe")}`);
   tile("Events per second", figure(now.events_per_second), `${plural(now.events, "event")}, ${figure(now.labels_per_second)} labels/s`);
   tile("Lag", count(now.lag), `${now.lag === 1 ? "record waits" : "records wait"} in ${plural(state.lag.length, "partition")}`);
+  if (state.topics.labels) {
+    tile("Waiting for a label", count(now.pending_events), now.label_delay_seconds === null
+      ? `${plural(now.early_labels, "label")} came before ${now.early_labels === 1 ? "its" : "their"} event`
+      : `labels come ${duration(now.label_delay_seconds)} later`);
+  }
   tile("Labels known", count(now.known_labels), `memory ${count(now.memory_samples)} of ${count(now.memory_capacity)}`);
   const highest = state.drift.filter(({ ratio }) => ratio !== null).sort((a, b) => b.ratio - a.ratio)[0];
   const called = state.drift.reduce((sum, { detections }) => sum + detections, 0);

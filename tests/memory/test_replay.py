@@ -70,6 +70,14 @@ class Machine(RuleBasedStateMachine):
         assert len(self.replay) == before - there
         assert sample_id not in self.replay
 
+    @rule(sample_id=st.integers(0, 30).map(str), label=st.integers(0, 4))
+    def relabel(self, sample_id: str, label: int) -> None:
+        there, before = sample_id in self.replay, len(self.replay)
+        assert self.replay.relabel(sample_id, label) == there
+        assert len(self.replay) == before
+        if there:
+            assert self.replay.labels[self.replay.gather(np.arange(before)).ids.index(sample_id)] == label
+
     @rule()
     def restore(self) -> None:
         fresh = memory(self.policy)

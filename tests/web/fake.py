@@ -120,9 +120,11 @@ class Labels(list):
 class FakeService:
     """What `streamlearn.state` and `streamlearn.web` read of a service."""
 
-    def __init__(self, *, show_payloads=False, max_labels=200, events="support-tickets"):
+    def __init__(self, *, show_payloads=False, max_labels=200, events="support-tickets", labels=None):
         self.now = 1_764_000_000.0
-        topics = SimpleNamespace(events=events, predictions="support.predictions", dead_letters="support.dead-letters")
+        topics = SimpleNamespace(
+            events=events, labels=labels, predictions="support.predictions", dead_letters="support.dead-letters"
+        )
         self.root = SimpleNamespace(
             name="support",
             kafka=SimpleNamespace(topics=topics),
@@ -151,6 +153,7 @@ class FakeService:
             task=SimpleNamespace(labels=Labels()),
             model=SimpleNamespace(device="cpu"),
         )
+        self.joiner = SimpleNamespace(pending={}, early={})
         self.champion_step = 0
         self.lags = {TopicPartition(events, partition): 0 for partition in range(4)}
         self.source = SimpleNamespace(lag=lambda: self.lags, positions=lambda: self.lags)
