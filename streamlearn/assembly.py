@@ -10,6 +10,7 @@ from typing import Any
 
 from streamlearn import fingerprint
 from streamlearn.checkpoint import Snapshots
+from streamlearn.closed import Recent
 from streamlearn.drift import Monitor, Novelty
 from streamlearn.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.evaluation import Prequential
@@ -69,6 +70,8 @@ def assemble(
         max_outputs=root.limits.labels,
     )
     strategy = strategies.build(root.strategy)
+    if root.kafka.topics.labels is not None:
+        strategy.recent = Recent(root.joiner.correction_window)
     held = [penalties.build(spec) for spec in root.penalties]
     learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
     decoder = EventDecoder(

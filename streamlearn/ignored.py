@@ -26,8 +26,8 @@ def ignored(root: Root) -> list[str]:
         found.append(f"learner.train_embeddings: ignored while learner.freeze is {learner.freeze!r}")
     found += _by_the_strategy(root)
     if root.kafka.topics.labels is None:
-        told = sorted({"ttl", "capacity"} & root.joiner.model_fields_set)
-        found += [f"joiner.{each}: ignored while kafka.topics.labels is not set: nothing waits" for each in told]
+        told = sorted({"ttl", "capacity", "correction_window"} & root.joiner.model_fields_set)
+        found += [f"joiner.{each}: ignored while kafka.topics.labels is not set" for each in told]
     if root.model.revision and (root.model.name.startswith("package:") or Path(root.model.name).is_dir()):
         found.append("model.revision: ignored, since model.name is not a hub id")
     return found

@@ -39,6 +39,13 @@ class JoinerConfig(Config):
         le=100_000_000,
         description="Ids that are remembered at least: an event that comes again within them is a duplicate. 0: none.",
     )
+    correction_window: int = Field(
+        1_000,
+        ge=0,
+        le=10_000_000,
+        description="Learned samples whose features are kept, so that strategies with a closed form can take a wrong "
+        "label back; later corrections reach memory and probes alone. Needs kafka.topics.labels.",
+    )
 
 
 class Early(NamedTuple):

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -182,21 +182,6 @@ class Learner:
         mean = sum(losses) / taken if taken else math.nan
         return Update(len(samples), replayed, taken, tried - taken, mean)
 
-    def correct(self, sample_id: str, label: str) -> bool:
-        """Give a sample another label, where it waits or is remembered; return whether it was there.
-
-        What descended a gradient is not undone: rehearsal goes on with the new label.
-        """
-        for at, sample in enumerate(self.waiting):
-            if sample.id == sample_id:
-                self.waiting[at] = replace(sample, label=label)
-                return True
-        if sample_id not in self.memory:
-            return False
-        number = self.task.labels.add(label)
-        self.model.head.grow(len(self.task.labels), self.optimizer)
-        return self.memory.relabel(sample_id, number)
-
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the model's scores for the batch, with gradients: (n, classes)."""
         scores: torch.Tensor = self.model(batch.tokens)
@@ -242,6 +227,7 @@ class Learner:
             "optimizer": {str(number): dict(state) for number, state in enumerate(moments)},
             "memory": self.memory.state_dict(),
             "strategy": self.strategy.state_dict(),
+            "recent": self.strategy.recent.state_dict(),
             "usual": self.usual.state_dict(),
             "penalties": {self._name(penalty): penalty.state_dict() for penalty in self.penalties},
             "learner": {
@@ -292,6 +278,8 @@ class Learner:
                 }
         self.memory.load_state_dict(dict(state["memory"]))
         self.strategy.load_state_dict(held)
+        if "recent" in state:  # else what was learned cannot be corrected any more
+            self.strategy.recent.load_state_dict(state["recent"])
         past = state.get("penalties", {})
         for penalty in self.penalties:
             if self._name(penalty) in past:

@@ -21,6 +21,7 @@ from streamlearn import failpoints, journal
 from streamlearn.answering import Answering
 from streamlearn.batch import Sample
 from streamlearn.config import Root
+from streamlearn.corrections import correct
 from streamlearn.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.dead_letters import crashed as dead
 from streamlearn.drift import Detection
@@ -293,9 +294,7 @@ class Service:
         quiet = self.progress is not None
         self._count(batch)
         self._warn(batch.events, batch.answer, quiet=quiet)
-        for sample_id, label in batch.join.corrections.items():
-            self.probes.replace(sample_id, label)  # one that finds no room there is not learned either
-            self.learner.correct(sample_id, label)
+        correct(batch.join.corrections, self.learner, self.measures)
         self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
         updates = self._learn(batch.seen.samples, now)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)

@@ -4,5 +4,6 @@ from streamlearn.closed.features import LayerFeatures
 from streamlearn.closed.head import RidgeHead
 from streamlearn.closed.least_squares import LeastSquares
 from streamlearn.closed.means import ClassMeans
+from streamlearn.closed.recent import Recent
 
-__all__ = ["ClassMeans", "LayerFeatures", "LeastSquares", "RidgeHead"]
+__all__ = ["ClassMeans", "LayerFeatures", "LeastSquares", "Recent", "RidgeHead"]

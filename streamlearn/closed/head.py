@@ -9,6 +9,7 @@ import torch
 from streamlearn.closed.features import CENTRING, LayerFeatures
 from streamlearn.closed.least_squares import LeastSquares
 from streamlearn.closed.means import ClassMeans, home
+from streamlearn.closed.recent import Kept
 
 FEW = 20.0  # labels after which a class's mean has half its say
 PLAIN = 6.0  # weight of the centred features themselves beside the random ones
@@ -90,6 +91,26 @@ class RidgeHead:
         else:
             self._begin(hidden, labels)
 
+    def correct(self, kept: Kept, label: int, classes: int) -> None:
+        """Let a learned sample speak for another class, of `classes` known ones: as if it always had, up to rounding.
+
+        The rows of the regression stay, and only what they are to give changes.
+        """
+        self.regression.grow(classes)
+        self.means.grow(classes)
+        if not self.settled:
+            self.first_labels[-kept.back] = label
+            self._begin_anew()
+            return
+        centred, rows = self._rows(kept.features.to(self.device))
+        change = torch.zeros(1, self.regression.weights.shape[1], device=rows.device)
+        change[0, label] = 1
+        if kept.label >= 0:
+            change[0, kept.label] = -1
+            self.means.add(centred.flatten(1), torch.tensor([kept.label]), -1.0)
+        self.means.add(centred.flatten(1), torch.tensor([label]))
+        self.regression.retarget(rows, change)
+
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
         self.regression.settle()
@@ -137,10 +158,13 @@ class RidgeHead:
         """While the centre still moves with each batch, begin anew with all samples so far."""
         self.first_hidden = torch.cat([self.first_hidden, hidden.float()])
         self.first_labels = torch.cat([self.first_labels, labels])
+        self._begin_anew()
+        if len(self.first_labels) >= CENTRING:
+            self.settled = True
+            self.first_hidden, self.first_labels = self.first_hidden[:0].clone(), self.first_labels[:0].clone()
+
+    def _begin_anew(self) -> None:
         self.features.centre(self.first_hidden[:CENTRING])
         self.regression.reset()
         self.means.clear()
         self._take(self.first_hidden, self.first_labels)
-        if len(self.first_labels) >= CENTRING:
-            self.settled = True
-            self.first_hidden, self.first_labels = self.first_hidden[:0].clone(), self.first_labels[:0].clone()

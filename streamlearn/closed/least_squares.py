@@ -74,6 +74,15 @@ class LeastSquares:
         self._update(rows.to(self.inverse.dtype), targets.to(self.inverse.dtype), -1.0)
         self.count -= len(rows)
 
+    def retarget(self, rows: torch.Tensor, change: torch.Tensor) -> None:
+        """Add `change` (k, outputs) to the targets of rows (k, D) that were learned: exact up to rounding.
+
+        The inverse knows rows alone, so nothing is taken out.
+        """
+        self.settle()
+        gain = rows.to(self.inverse.dtype) @ self.inverse
+        self.weights.addmm_(gain.T, change.to(self.weights.dtype))
+
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, as live tensors."""
         return {

@@ -40,6 +40,8 @@ class ClassMeans:
         of_class[torch.arange(len(labels)), labels.to(self.sums.device)] = sign
         self.sums.addmm_(of_class.T, rows.to(self.sums))  # not index_add_: its order is not fixed on a GPU
         self.counts += of_class.sum(0)
+        if sign < 0:
+            self.sums[self.counts == 0] = 0  # what rounding left
         self._directions = None
 
     def clear(self, label: int | None = None) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from streamlearn.batch import Batch, Tokens
+from streamlearn.closed.recent import Kept, Recent
 from streamlearn.registry import Config, Registry
 from streamlearn.strangeness import energy
 from streamlearn.strategies.exported import Exported, own_head
@@ -58,7 +59,8 @@ class Strategy:
 
     A strategy that descends a gradient overrides `loss`; one with a closed form overrides `absorb`, `scores` and
     `exported`, and keeps its statistics in `state_dict`. Whatever it does is a function of the batches in their order,
-    and of the counter-based streams of `streamlearn.rng`: the journal replays it.
+    and of the counter-based streams of `streamlearn.rng`: the journal replays it. `recent` has what was learned last,
+    as far as corrections reach; it is none of the statistics.
     """
 
     rehearses: ClassVar[bool] = True  # what it learned is stored in the memory
@@ -71,6 +73,7 @@ class Strategy:
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - each strategy's own Config
         self.config = config
+        self.recent = Recent(0)
 
     def bind(self, model: "Model", seed: int) -> None:
         """Meet the model that it works on, once, before anything is learned."""
@@ -105,6 +108,14 @@ class Strategy:
         The labels' numbers are below `len(learner.task.labels)`, which may have grown since the last batch.
         """
 
+    def correct(self, sample_id: str, label: int, classes: int) -> bool:
+        """Let a sample that was absorbed speak for another label, of `classes` known ones, if `recent` still has it.
+
+        Returns whether it does. What descends a gradient cannot take back anything.
+        """
+        del sample_id, label, classes
+        return False
+
     def stored(self) -> npt.NDArray[np.float32] | None:
         """Return what the memory is to keep with each sample of the batch that was learned, (n, classes); None where
         nothing is."""
@@ -137,6 +148,23 @@ class ClosedForm(Strategy):
     rehearses = False
     descends = False
     frozen = True
+
+    def correct(self, sample_id: str, label: int, classes: int) -> bool:
+        """Take the sample out with the label that it was learned with, and in with the other."""
+        kept = self.recent.correct(sample_id, label)
+        if kept is not None and kept.label != label:
+            self.relearn(kept, label, classes)
+        return kept is not None
+
+    def relearn(self, kept: Kept, label: int, classes: int) -> None:
+        """Let a sample that was learned speak for another class."""
+        raise NotImplementedError
+
+    def remember(self, batch: Batch, rows: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Keep what was just learned of those `rows` of the batch that are true."""
+        if self.recent.size:
+            ids = [sample_id for sample_id, kept in zip(batch.ids, rows.tolist(), strict=True) if kept]
+            self.recent.add(ids, features, labels)
 
 
 def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:

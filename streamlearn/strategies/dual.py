@@ -124,7 +124,9 @@ class Dual(Ridge):
                 name = learner.task.labels.names[label]
                 log.warning("%s: what it meant goes by another label now; its old evidence is dropped", name)
                 self.head.release(label)
+                self.recent.drop(label)
         self.head.learn(hidden, labels, len(learner.task.labels))  # 3
+        self.remember(batch, rows, hidden, labels)
         self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.effort.next())
 
     @property

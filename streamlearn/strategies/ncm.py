@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import ClassMeans
+from streamlearn.closed.recent import Kept
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.strangeness import energy
@@ -48,7 +49,15 @@ class NearestClassMean(ClosedForm):
         self._strangeness = energy(self._scores(features)) if len(self.means.counts) else None
         self.means.grow(len(learner.task.labels))
         rows = finite(features)
-        self.means.add(features[rows], learner.labels(batch)[rows])
+        labels = learner.labels(batch)[rows]
+        self.means.add(features[rows], labels)
+        self.remember(batch, rows, features[rows], labels)
+
+    def relearn(self, kept: Kept, label: int, classes: int) -> None:
+        """Take the sample from one mean to the other."""
+        self.means.grow(classes)
+        self.means.add(kept.features, torch.tensor([kept.label]), -1.0)
+        self.means.add(kept.features, torch.tensor([label]))
 
     def strangeness(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""

@@ -14,6 +14,7 @@ from streamlearn.batch import Batch, Tokens, pad
 from streamlearn.closed import RidgeHead
 from streamlearn.closed.fusion import Fusion
 from streamlearn.closed.head import Evidence
+from streamlearn.closed.recent import Kept
 from streamlearn.errors import ConfigError
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
@@ -128,6 +129,11 @@ class Ridge(ClosedForm):
             self._strangeness = placed(evidence.strangeness, rows)
             self.fusion.learn(some(evidence, labels < known), None, labels[labels < known])
         self.head.learn(hidden, labels, len(learner.task.labels))
+        self.remember(batch, rows, hidden, labels)
+
+    def relearn(self, kept: Kept, label: int, classes: int) -> None:
+        """Correct regression and means; what was learned of the weights of the parts stays."""
+        self.head.correct(kept, label, classes)
 
     def strangeness(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import ClassMeans
+from streamlearn.closed.recent import Kept
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.registry import Config as BaseConfig
@@ -70,12 +71,20 @@ class StreamingLDA(ClosedForm):
         rows = finite(features)
         features, labels = features[rows].to(self.scatter), learner.labels(batch)[rows].to(self.scatter.device)
         for at in range(len(labels)):  # 1
-            row, label = features[at : at + 1], labels[at : at + 1]
-            n = self.means.counts[label]
-            away = row - self.means.sums[label] / n.clamp(min=1).unsqueeze(1)
-            self.scatter.addmm_(away.T, away * (n / (n + 1)).unsqueeze(1))
-            self.means.add(row, label)
+            self._add(features[at : at + 1], labels[at : at + 1])
         self._solve()  # 2
+        self.remember(batch, rows, features, labels)
+
+    def relearn(self, kept: Kept, label: int, classes: int) -> None:
+        """Take the sample from one class to the other: out by Welford's update backwards."""
+        self.means.grow(classes)
+        row, before = kept.features.to(self.scatter), torch.tensor([kept.label], device=self.scatter.device)
+        n = self.means.counts[before]
+        away = row - self.means.sums[before] / n.unsqueeze(1)
+        self.scatter.addmm_(away.T, away * (-n / (n - 1).clamp(min=1)).unsqueeze(1))  # alone in its class it is 0 away
+        self.means.add(row, before, -1.0)
+        self._add(row, torch.tensor([label], device=self.scatter.device))
+        self._solve()
 
     def strangeness(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""
@@ -90,6 +99,12 @@ class StreamingLDA(ClosedForm):
         self.means.load_state_dict(state)
         self.scatter = state["scatter"].to(self.scatter).clone()
         self._solve()
+
+    def _add(self, row: torch.Tensor, label: torch.Tensor) -> None:
+        n = self.means.counts[label]
+        away = row - self.means.sums[label] / n.clamp(min=1).unsqueeze(1)
+        self.scatter.addmm_(away.T, away * (n / (n + 1)).unsqueeze(1))
+        self.means.add(row, label)
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         return features @ self.weights.T + self.bias

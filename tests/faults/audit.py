@@ -1,6 +1,6 @@
 """Checks from the topics alone what became of each event: a stranger to streamlearn, which it does not import.
 
-python -m tests.faults.audit BOOTSTRAP_SERVERS NAME EVENTS_TOPIC
+python -m tests.faults.audit BOOTSTRAP_SERVERS NAME EVENTS_TOPIC [LABELS_TOPIC]
 """
 
 import hashlib
@@ -73,10 +73,14 @@ def counting(journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def audit(address: str, name: str, topic: str) -> Verdict:  # noqa: C901, PLR0912 - one check after the other
-    """Return what became of each record of the events topic."""
+def audit(address: str, name: str, topic: str, labels: str | None = None) -> Verdict:  # noqa: C901, PLR0912 - one check after the other
+    """Return what became of each record of the events topic, and of the labels topic where there is one."""
     wrong: list[str] = []
-    events = {(topic, each.partition(), each.offset()): each for each in read(address, topic)}
+    events = {
+        (each, record.partition(), record.offset()): record
+        for each in ([topic] if labels is None else [topic, labels])
+        for record in read(address, each)
+    }
     journal = counting([json.loads(each.value()) for each in read(address, f"{name}.journal")])
     if [record["seq"] for record in journal] != list(range(len(journal))):
         wrong.append("the journal's numbers do not rise by one")
@@ -106,28 +110,43 @@ def audit(address: str, name: str, topic: str) -> Verdict:  # noqa: C901, PLR091
                     wrong.append(f"{place} was taken twice")
                 letters[place] = letter
             at += count
+    waited = {_id(events[place]) for place, letter in letters.items() if letter == "w"}
     for place, message in events.items():
         letter = letters.get(place)
         if letter is None:
             wrong.append(f"{place} was never taken")
         elif letter == "d":
             wrong += [] if (dead[place], made[place]) == (1, 0) else [f"{place} is no single dead letter"]
+        elif place[0] == labels:
+            wrong += [] if letter in "lpwscx" and not made[place] else [f"{place} is a label, and {letter}"]
+        elif letter.isupper():
+            wrong += [] if not made[place] else [f"{place} came again, and was predicted again"]
         else:
-            has_label = json.loads(message.value()).get("label") is not None
+            has_label = json.loads(message.value()).get("label") is not None or _id(message) in waited
             wrong += [] if made[place] >= 1 else [f"{place} has no prediction"]
             wrong += [] if has_label == (letter != "-") else [f"{place} has a label and no outcome, or the reverse"]
     outcomes = journal[-1]["outcomes"] if journal else {}
-    handed = Counter(letters.values())
-    if outcomes.get("probe", 0) != handed["p"]:
-        wrong.append(f"{handed['p']} labels became probes, and {outcomes.get('probe', 0)} were counted")
-    learned = sum(count for outcome, count in outcomes.items() if outcome != "probe")
+    handed = Counter(letter.lower() for letter in letters.values())
+    told = {"probe": "p", "duplicate": "s", "correction": "c", "expired": "x"}
+    for outcome, letter in told.items():
+        if outcomes.get(outcome, 0) != handed[letter]:
+            wrong.append(f"{handed[letter]} labels are {outcome}, and {outcomes.get(outcome, 0)} were counted")
+    learned = sum(count for outcome, count in outcomes.items() if outcome not in {*told, "orphan"})
     if learned > handed["l"]:
         wrong.append(f"{learned} labels were learned, and {handed['l']} were there")
     starts = sum(record["kind"] == "start" for record in journal)
-    return Verdict(len(events), len(made), made.total() - len(made), outcomes, starts, wrong)
+    taken = sum(place[0] == topic for place in events)
+    return Verdict(taken, len(made), made.total() - len(made), outcomes, starts, wrong)
+
+
+def _id(message: Message) -> str | None:
+    try:
+        return str(json.loads(message.value()).get("id"))
+    except (ValueError, AttributeError):
+        return None
 
 
 if __name__ == "__main__":
-    verdict = audit(*sys.argv[1:4])
+    verdict = audit(*sys.argv[1:5])
     print(json.dumps(verdict._asdict(), indent=1))  # noqa: T201 - its result
     sys.exit(bool(verdict.wrong))

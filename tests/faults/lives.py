@@ -41,6 +41,14 @@ def stream(count: int) -> list[bytes]:
     ]
 
 
+def late(count: int) -> list[bytes]:
+    """Return labels for the events of `stream` that have none: the first ten come twice, the next ten are corrected."""
+    some = [i for i in range(count) if i % 7 == 3]
+    labels = [(i, f"c{i % 2}") for i in some]
+    labels += [(i, f"c{i % 2}") for i in some[:10]] + [(i, "c9") for i in some[10:20]]
+    return [json.dumps({"id": f"e{i}", "label": label}).encode() for i, label in labels]
+
+
 def killed(folder: Path, config: Path, draw: random.Random) -> None:
     """Start a learner and let it die at a random moment: while it starts, while it goes back, or while it learns."""
     with Process(folder, "run", config, "--until-idle", "60") as run:
@@ -85,9 +93,9 @@ def replayed(folder: Path, config: Path, summary: Mapping[str, Any]) -> None:
     assert found["weights_sha256"] == summary["weights_sha256"]
 
 
-def exact(address: str, name: str, events: str, count: int) -> Verdict:
+def exact(address: str, name: str, events: str, count: int, labels: str | None = None) -> Verdict:
     """See that each event was predicted once, and that each label has one outcome."""
-    verdict = audit(address, name, events)
+    verdict = audit(address, name, events, labels)
     assert not verdict.wrong, "\n".join(verdict.wrong[:20])
     assert (verdict.events, verdict.predictions, verdict.repeated) == (count, count, 0)
     return verdict

@@ -17,7 +17,7 @@ from streamlearn import failpoints
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings
 from tests.faults.audit import audit
-from tests.faults.lives import dies_at, exact, finished, killed, learner, replayed, stream
+from tests.faults.lives import dies_at, exact, finished, killed, late, learner, replayed, stream
 from tests.kafka.helpers import ONE_THREAD, PATIENCE, Process, call, predictions, until
 
 ER = {"name": "er"}
@@ -58,13 +58,22 @@ def deaths(folder, kafka, events, config, *, count, kills, rate, seed=0):
 
 
 def test_a_few_deaths_at_random_moments(tmp_path, kafka, new_topic, fresh_name, learns):
-    events = new_topic("events", partitions=4)
+    """Labels come with most events; those of the others on a topic of their own, before the event or after it."""
+    events, labels = new_topic("events", partitions=4), new_topic("labels", partitions=2)
     name = fresh_name("fault")
-    config = learner(tmp_path, name, kafka, events, **learns)
-    summary = deaths(tmp_path, kafka, events, config, count=1200, kills=4, rate=60)
-    verdict = exact(kafka, name, events, 1200)
+    topics = {"topics": {"events": events, "labels": labels}}
+    config = learner(tmp_path, name, kafka, events, kafka=topics, **learns)
+    with sent(tmp_path, kafka, labels, late(1200), 9) as source:
+        deaths(tmp_path, kafka, events, config, count=1200, kills=4, rate=60)
+        assert source.ends(600) == 0, source.err
+    summary = finished(tmp_path, config)
+    verdict = exact(kafka, name, events, 1200, labels)
     assert summary["events"] == 1200
     assert verdict.outcomes == summary["labels"]
+    assert (verdict.outcomes["duplicate"], verdict.outcomes["correction"]) == (10, 10)
+    outcomes = ("learned", "probe", "duplicate", "correction")
+    assert sum(verdict.outcomes[each] for each in outcomes) == sum(verdict.outcomes.values())
+    assert verdict.outcomes["learned"] + verdict.outcomes["probe"] == 1200
     replayed(tmp_path, config, summary)
 
 

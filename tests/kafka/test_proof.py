@@ -35,8 +35,11 @@ STILL = (
 
 
 def phase(number, draw, events=EVENTS):
-    """Two classes a phase, in words of their own: each phase is news, and what came before does not come again."""
-    lines = []
+    """Two classes a phase, in words of their own: each phase is news, and what came before does not come again.
+
+    Returns the events, some of which come twice, and labels of some that have none.
+    """
+    lines, labels = [], []
     for i in range(events):
         label = 2 * number + draw.randrange(2)
         words = " ".join(f"w{20 * label + draw.randrange(20)}" for _ in range(draw.randint(2, 6)))
@@ -51,16 +54,18 @@ def phase(number, draw, events=EVENTS):
         }
         if draw.random() < 0.9:
             event["label"] = f"c{label}"
-        lines.append(json.dumps(event).encode())
+        elif draw.random() < 0.7:
+            labels.append(json.dumps({"id": event["id"], "label": f"c{label}"}).encode())
+        lines += [json.dumps(event).encode()] * draw.choice([1] * 50 + [2])
         if draw.random() < 0.03:
             lines.append(draw.choice(BAD)[1])
-    return lines
+    return lines, labels
 
 
 @pytest.mark.tool("prometheus")
 @pytest.mark.timeout(600)
 def test_every_panel_variable_and_alert_has_data(tmp_path, kafka, new_topic, fresh_name, tiny):
-    events, draw = new_topic("proof", partitions=2), random.Random(0)
+    events, late, draw = new_topic("proof", partitions=2), new_topic("late"), random.Random(0)
     detectors = {
         "error": {"name": "adwin"},
         "loss": {"name": "page-hinkley", "threshold": 10},
@@ -74,6 +79,8 @@ def test_every_panel_variable_and_alert_has_data(tmp_path, kafka, new_topic, fre
         address=kafka,
         events=events,
         model=tiny,
+        kafka={"topics": {"events": events, "labels": late}},
+        joiner={"ttl": 20, "capacity": 40},
         learner={"replay_size": 0, "batch_size": 8, "learning_rate": 1e-3, "head_learning_rate": 0.05},
         metrics={"window": 100},
         probes={"share": 0.3, "budget": 3.0},
@@ -87,10 +94,11 @@ def test_every_panel_variable_and_alert_has_data(tmp_path, kafka, new_topic, fre
         with prometheus(tmp_path, address.removeprefix("http://"), rules=[RULES]) as server:
             start = time.time()
             for number in range(PHASES):
-                if number < PHASES - 1:
-                    produce(tmp_path, kafka, events, phase(number, draw), "--rate", "60")
-                else:  # more than can be taken between two scrapes: lag
-                    produce(tmp_path, kafka, events, phase(number, draw, 5 * EVENTS))
+                last = number == PHASES - 1  # more than can be taken between two scrapes: lag
+                sent, labels = phase(number, draw, 5 * EVENTS if last else EVENTS)
+                produce(tmp_path, kafka, late, labels[::2])  # these are early
+                produce(tmp_path, kafka, events, sent, *(() if last else ("--rate", "60")))
+                produce(tmp_path, kafka, late, labels[1::2])
             until(lambda: (server.value("streamlearn_forgetting") or 0) > 0.1, PATIENCE, lambda: run.err)
             time.sleep(3)
             end = time.time()
