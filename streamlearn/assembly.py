@@ -212,6 +212,7 @@ def made_by(settings: Settings, service: Service) -> dict[str, Any]:
     """Return what a snapshot tells of the learner that wrote it; no secret is among it."""
     return {
         "name": settings.root.name,
+        "snapshots": settings.root.snapshots.model_dump(include={"keep", "every_seconds"}),
         **fingerprint.machinery(service.learner.model.device),
         "configuration": fingerprint.configuration(settings.root),
     }

@@ -183,7 +183,7 @@ class Snapshots:
         with self._told(name, "the snapshot cannot be deleted"):
             self._store.delete(name)
 
-    def prune(self, named: Sequence[str]) -> list[str]:
+    def prune(self, named: Sequence[str], *, keep: int | None = None) -> list[str]:
         """Delete what is no longer needed, and return its names.
 
         The newest `keep` of the named snapshots that are here stay, and so does whatever sorts after the last named
@@ -191,10 +191,11 @@ class Snapshots:
 
         Args:
             named: the snapshots that count, oldest first.
+            keep: in the place of `self.keep`.
         """
         assert list(named) == sorted(set(named)), "the names of committed snapshots rise"
         here = self.names()
-        kept = [each for each in named if each in here][-self.keep :]
+        kept = [each for each in named if each in here][-(keep or self.keep) :]
         gone = [each for each in here if named and each <= named[-1] and each not in kept]
         for each in gone:
             self.delete(each)

@@ -169,6 +169,11 @@ class SnapshotsConfig(Config):
         300, gt=0, description="A restart learns again what came since the last snapshot: less often is cheaper."
     )
     keep: int = Field(3, ge=1, le=1000, description="Snapshots that are kept; older ones are deleted.")
+    purge_on_forget: bool = Field(
+        False,
+        description="When an id is forgotten, write a snapshot at once and delete all older ones, which may hold it. "
+        "Else they go with time.",
+    )
 
 
 class RecoveryConfig(Config):

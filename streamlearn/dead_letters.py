@@ -70,7 +70,11 @@ def parsed(value: bytes | None, max_bytes: int, noun: str) -> dict[str, Any]:
         noun: what it should be: "an event".
     """
     if value is None:
-        raise Refusal("invalid-json", f"the record has no value (a tombstone); {noun} is a JSON object")
+        raise Refusal(
+            "invalid-json",
+            f"the record has no value, and {noun} is a JSON object; an id is forgotten through the labels topic, or "
+            "where fields.id is $key",
+        )
     if not value:
         raise Refusal("invalid-json", f"the value is empty; {noun} is a JSON object")
     if len(value) > max_bytes:

@@ -34,6 +34,7 @@ __all__ = [  # with fields and dead letters: who decodes needs them
     "Event",
     "EventDecoder",
     "Fields",
+    "Forget",
     "Label",
     "Place",
     "Prediction",
@@ -81,6 +82,13 @@ class Label(NamedTuple):
     time: float
 
 
+class Forget(NamedTuple):
+    """Asks that an id is forgotten, wherever it is stored: a record with the id as its key, and no value."""
+
+    id: str
+    source: Place
+
+
 class Prediction(NamedTuple):
     """What was said of an event.
 
@@ -103,10 +111,11 @@ class Prediction(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A batch of records: every one is an event or a dead letter."""
+    """A batch of records: every one is an event, a dead letter, or asks that an id is forgotten."""
 
     events: list[Event]
     dead_letters: list[DeadLetter]
+    forgets: Sequence[Forget] = ()
 
 
 _payload: TypeAdapter[EventPayload] = TypeAdapter(EventPayload)
@@ -164,13 +173,17 @@ class EventDecoder:
         good: list[Record] = []
         judged: list[EventPayload] = []
         dead: list[DeadLetter] = []
+        forgets: list[Forget] = []
         for record in records:
             try:
+                if record.value is None and self.fields.id == KEY:
+                    forgets.append(forget(record))
+                    continue
                 judged.append(self._judge(record))
                 good.append(record)
             except Refusal as refusal:
                 dead.append(DeadLetter(record, refusal.reason, refusal.detail))
-        return Decoded(self._events(good, judged), dead)
+        return Decoded(self._events(good, judged), dead, forgets)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the labels seen so far."""
@@ -272,6 +285,19 @@ class EventDecoder:
             found = "an integer of more than 64 bits"
         reason: Reason = "label-type" if part == "label" else "schema"
         return Refusal(reason, f"{path!r} is {found}; it should be {_WANTED[str(part)]}")
+
+
+def forget(record: Record) -> Forget:
+    """Return what a record without a value asks for, or raise the refusal that says why it cannot be done."""
+    if record.key is None:
+        raise Refusal("schema", "a record without a value asks to forget the id that is its key, and it has no key")
+    try:
+        key = record.key.decode()
+    except UnicodeDecodeError as error:
+        raise Refusal("schema", f"the id to forget is the record's key, which is not UTF-8 at {error.start}") from None
+    if not 1 <= len(key) <= MAX_ID:
+        raise Refusal("schema", f"the id to forget has {len(key)} characters; an id has 1 to {MAX_ID}")
+    return Forget(key, _place(_place_of(record)))
 
 
 _WANTED = {

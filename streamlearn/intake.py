@@ -6,7 +6,7 @@ from typing import NamedTuple
 from streamlearn.answering import KILLED
 from streamlearn.dead_letters import DeadLetter
 from streamlearn.dead_letters import crashed as dead
-from streamlearn.events import Event, EventDecoder, Label, Place, Prediction
+from streamlearn.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction
 from streamlearn.joiner import Join, Joiner
 from streamlearn.labels import LabelDecoder
 from streamlearn.measures import Seen
@@ -21,18 +21,18 @@ class Came(NamedTuple):
     Args:
         records: all of it.
         of_events: how many of them are of the events topic, good or bad.
-        events: the good ones.
+        events: the good ones, and between them what is to be forgotten.
         rows: numbers the events that come for the first time; -1 stands for the others.
-        labels: the good records of the labels topic.
+        labels: the good records of the labels topic, and between them what is to be forgotten.
         dead_letters: the bad ones of both.
         killers: labels among those, since the process did not survive them.
     """
 
     records: Sequence[Record]
     of_events: int
-    events: Sequence[Event]
+    events: Sequence[Event | Forget]
     rows: Sequence[int]
-    labels: Sequence[Label]
+    labels: Sequence[Label | Forget]
     dead_letters: Sequence[DeadLetter]
     killers: Sequence[Place]
 
@@ -40,8 +40,8 @@ class Came(NamedTuple):
     def new(self) -> list[Event]:
         """The events that are to be answered."""
         if not self.rows or self.rows[-1] == len(self.rows) - 1:
-            return list(self.events)
-        return [event for event, row in zip(self.events, self.rows, strict=True) if row >= 0]
+            return list(self.events)  # type: ignore[arg-type] - none of them has the row -1, so all are events
+        return [event for event, row in zip(self.events, self.rows, strict=True) if row >= 0 and type(event) is Event]
 
 
 class Prepared(NamedTuple):
@@ -89,17 +89,19 @@ class Intake:
         """Decode the records, and say which events are new; labels among `crashed` are not tried."""
         if self._topic is None:
             decoded = self.decoder.decode(records)
-            rows = self.joiner.first(decoded.events)
-            return Came(records, len(records), decoded.events, rows, (), decoded.dead_letters, ())
+            events = _merged(decoded)
+            rows = self.joiner.first(events)
+            return Came(records, len(records), events, rows, (), decoded.dead_letters, ())
         decoded = self.decoder.decode([record for record in records if record.topic != self._topic])
         late = [record for record in records if record.topic == self._topic]
         killers = [record for record in late if record[:3] in crashed] if crashed else []
         labels = self._labels.decode([record for record in late if record not in killers])
+        events = _merged(decoded)
         return Came(
             records,
             len(records) - len(late),
-            decoded.events,
-            self.joiner.first(decoded.events),
+            events,
+            self.joiner.first(events),
             labels.labels,
             [*decoded.dead_letters, *labels.dead_letters, *(dead(record, KILLED) for record in killers)],
             [Place(*record[:3]) for record in killers],
@@ -123,3 +125,10 @@ class Intake:
             kept = [at for at, event in enumerate(events) if rows[at] < 0 or event.source in there]
             events, rows = [events[at] for at in kept], [there.get(events[at].source, -1) for at in kept]
         return self.joiner.take(events, rows, Served(predictions, answer.tokens, answer.scores), came.labels, now)
+
+
+def _merged(decoded: Decoded) -> Sequence[Event | Forget]:
+    """Return the events and what is to be forgotten, in the order of their records."""
+    if not decoded.forgets:
+        return decoded.events
+    return sorted([*decoded.events, *decoded.forgets], key=lambda each: each.source)

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from streamlearn.batch import IntArray, Sample
-from streamlearn.events import Event, Label
+from streamlearn.events import Event, Forget, Label
 from streamlearn.pending import NONE, Joined, Pending, Served, pack_texts, unpack_texts
 from streamlearn.registry import Config
 from streamlearn.tasks import Labels
@@ -66,6 +66,7 @@ class Join:
         here: samples that brought their label and were answered in this batch: the row of the answer, and the sample's.
         late: what the measures need of the other samples.
         corrections: new labels of samples that were handed out in earlier batches, by id.
+        forgotten: ids that were to be forgotten; nothing of them is left here.
         outcomes: labels that became no sample, by outcome.
         expired: events that left without a label, by `ttl` or `capacity`.
         duplicates: events that had come before.
@@ -78,6 +79,7 @@ class Join:
     here: list[tuple[int, int]] = field(default_factory=list)
     late: list[Joined] = field(default_factory=list)
     corrections: dict[str, str] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     expired: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
@@ -105,6 +107,19 @@ class Join:
         else:
             self.samples[row] = replace(self.samples[row], label=label)
 
+    def withdraw(self, event_id: str) -> bool:
+        """Take back a sample of this batch, if there is one of this id; return whether there was."""
+        self.corrections.pop(event_id, None)
+        at = self._rows.pop(event_id, None)
+        if at is None:
+            return False
+        place = self.places[at]
+        self.letters[place] = "g" if self.letters[place].islower() else "G"
+        del self.samples[at], self.places[at]
+        self._rows = {key: row - (row > at) for key, row in self._rows.items()}
+        self.here = [(answer, row - (row > at)) for answer, row in self.here if row != at]
+        return True
+
 
 class Joiner:
     """Joins events and labels by id, in any order, up to `ttl` and `capacity`; each label has exactly one outcome.
@@ -130,54 +145,64 @@ class Joiner:
         self._joined: dict[str, tuple[int, bytes]] = {}  # in this batch: where in `late`, and what had waited
         self._now = 0.0
 
-    def first(self, events: Sequence[Event]) -> list[int]:
-        """Number the events that come for the first time; -1 stands for those that came before."""
-        if not self.config.window:
-            return list(range(len(events)))
-        ids = [event.id for event in events if event.has_own_id]
-        places = (self._known.keys(), self._older.keys(), self.pending.ids)
-        if len(set(ids)) == len(ids) and all(each.isdisjoint(ids) for each in places):
-            return list(range(len(events)))
-        seen: set[str] = set()
+    def first(self, events: Sequence[Event | Forget]) -> list[int]:
+        """Number the events that come for the first time; -1 stands for those that came before, and for what asks that
+        an id is forgotten: an event of that id after it comes for the first time."""
+        if set(map(type, events)) <= {Event}:
+            if not self.config.window:
+                return list(range(len(events)))
+            ids = [event.id for event in events if event.has_own_id]  # type: ignore[union-attr]
+            places = (self._known.keys(), self._older.keys(), self.pending.ids)
+            if len(set(ids)) == len(ids) and all(each.isdisjoint(ids) for each in places):
+                return list(range(len(events)))
+        here: dict[str, bool] = {}  # whether the id came in this batch, or was forgotten
         rows, row = [], 0
         for event in events:
-            again = event.has_own_id and (
-                event.id in seen or event.id in self.pending or self._look(event.id) is not UNKNOWN
-            )
-            seen.add(event.id)
+            if isinstance(event, Forget):
+                here[event.id], again = False, True
+            else:
+                again = bool(self.config.window) and event.has_own_id and here.get(event.id, self._came_before(event))
+                here[event.id] = True
             rows.append(-1 if again else row)
             row += not again
         return rows
 
     def take(
-        self, events: Sequence[Event], rows: Sequence[int], served: Served, labels: Sequence[Label], now: float
+        self,
+        events: Sequence[Event | Forget],
+        rows: Sequence[int],
+        served: Served,
+        labels: Sequence[Label | Forget],
+        now: float,
     ) -> Join:
-        """Take in a batch: its events in their order, and then its labels.
+        """Take in a batch: its events in their order, and then its labels; ids are forgotten where that is asked.
 
         1. What has waited too long leaves.
         2. Each event meets the label that waits for it, or waits for one.
         3. Each label meets its event, or waits for it.
 
         Args:
-            events: those that were answered, and duplicates.
-            rows: where each stands in `served`; -1 for duplicates.
+            events: those that were answered, and duplicates; between them what is to be forgotten.
+            rows: where each stands in `served`; -1 for the others.
             served: what was said of the events.
-            labels: from the labels topic.
+            labels: from the labels topic, and between them what is to be forgotten.
             now: seconds since 1970; a clock that is set back stands still here.
         """
         self._now = now = max(now, self._now)
         self._joined.clear()
         join = Join()
         self._expire(join)  # 1
-        alone = [event for event, row in zip(events, rows, strict=True) if row >= 0]
+        alone = [event for event, row in zip(events, rows, strict=True) if row >= 0 and isinstance(event, Event)]
         if len(alone) == len(events) and not (self.waits or labels or len(self.pending) or self.early):
-            self._plain(join, events, served)
+            self._plain(join, alone, served)
         else:
-            waits = [n for n, event in enumerate(events) if rows[n] >= 0 and event.has_own_id and event.label is None]
-            some = [events[n] for n in waits]
-            packed = iter(self.pending.pack(some, [rows[n] for n in waits], served, now))
+            new = [row for row in rows if row >= 0]
+            waits = [(each, row) for each, row in zip(alone, new, strict=True) if each.has_own_id and each.label is None]
+            packed = iter(self.pending.pack([each for each, _ in waits], [row for _, row in waits], served, now))
             for event, row in zip(events, rows, strict=True):  # 2
-                if row < 0:
+                if isinstance(event, Forget):
+                    self._forget(join, event.id)
+                elif row < 0:
                     join.duplicates += 1
                     letter = "u" if event.label is None else self._labelled(join, event.id, event.label, event.received)
                     join.letters.append(letter.upper())
@@ -186,7 +211,10 @@ class Joiner:
                 else:
                     join.letters.append(self._came(join, event, served.tokens[row], row, packed))
             for label in labels:  # 3
-                join.letters.append(self._labelled(join, label.id, label.label, label.time))
+                if isinstance(label, Forget):
+                    self._forget(join, label.id)
+                else:
+                    join.letters.append(self._labelled(join, label.id, label.label, label.time))
         if len(self._known) >= self.config.window > 0:
             self._known, self._older = {}, self._known
         return join
@@ -273,6 +301,23 @@ class Joiner:
         join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
         self._known[event_id] = label
 
+    def _forget(self, join: Join, event_id: str) -> None:
+        """Let go of all that is known of an id; a label of it that was not handed out to be learned is `forgotten`."""
+        at, _ = self._joined.pop(event_id, (None, b""))
+        if at is not None:
+            del join.late[at]
+            self._joined = {key: (row - (row > at), waited) for key, (row, waited) in self._joined.items()}
+        early = self.early.pop(event_id, None)
+        join.outcomes["forgotten"] += join.withdraw(event_id) + (early is not None)
+        self.pending.take(event_id)
+        for generation in (self._known, self._older):
+            generation.pop(event_id, None)
+        join.forgotten.append(event_id)
+        join.letters.append("f")
+
+    def _came_before(self, event: Event) -> bool:
+        return event.id in self.pending or self._look(event.id) is not UNKNOWN
+
     def _look(self, event_id: str) -> object:
         """Return the label that an id has, None where it has none, `UNKNOWN` where the id is not remembered."""
         found = self._known.get(event_id, UNKNOWN)
@@ -294,12 +339,6 @@ class Joiner:
         while len(self.pending) > self.config.capacity:
             self._known[self.pending.oldest()] = None
             join.expired["capacity"] += 1
-
-
-def remembered(state: Mapping[str, Any], event_id: str) -> bool:
-    """Say whether an id stands in a joiner's state."""
-    columns = (state["known"]["ids"], state["older"]["ids"], state["early"]["ids"], state["pending"]["ids"])
-    return any(event_id in unpack_texts(each) for each in columns)
 
 
 def _pack(labels: Mapping[str, str | None]) -> dict[str, Any]:

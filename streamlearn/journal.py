@@ -4,6 +4,7 @@ The journal is a topic of one partition. Its records in order, and the records o
 determine the weights: see "Journalled learning" in ARCHITECTURE.md.
 """
 
+from hashlib import sha256
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -81,12 +82,16 @@ class Batch(_Common):
     shed: Count = Field(0, description="Labelled samples of this batch that are left out, since learning lags.")
     taken: str = Field(
         "",
-        pattern=r"^[-lpdwscxULPWSCX]*$",
+        pattern=r"^[-lpdwscxfgULPWSCXG]*$",
         description="What became of each record, a letter each in the order of the ranges. Of an event: `-` has no "
         "label, `l` its label goes to the learner, `p` it is kept as a probe, `d` it is a dead letter. Of a record on "
         "the labels topic: `l` or `p` of the event that waited for it, `w` it waits for its event, `s` the event has "
         "the same label already, `c` it corrects another one, `x` the event waits no more, `d` it is a dead letter. Of "
-        "an event that had come before: `U` without a label, else what became of its label, as a capital.",
+        "an event that had come before: `U` without a label, else what became of its label, as a capital. Of a record "
+        "without a value: `f` its id was forgotten, and `g` stands for a label that went with it in the same batch.",
+    )
+    forgotten: tuple[Sha256, ...] = Field(
+        (), description="Of each `f`, in their order: the SHA-256 of the learner's name, a zero byte and the id, in UTF-8."
     )
     crashed: tuple[Place, ...] | None = Field(
         None,
@@ -144,6 +149,11 @@ records: TypeAdapter[JournalRecord] = TypeAdapter(
         ),
     ]
 )
+
+
+def hashed(name: str, event_id: str) -> str:
+    """Return what the journal has of an id that was forgotten by the learner of this name."""
+    return sha256(f"{name}\0{event_id}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def encode(record: JournalRecord) -> bytes:

@@ -18,6 +18,7 @@ from streamlearn.service import Service
 log = logging.getLogger(__name__)
 
 SHORT = 0.2  # of the retention: a warning below
+RETRY_SECONDS = 10.0  # after which snapshots that hold what was forgotten are tried to be deleted again
 
 
 class SnapshotKeeper:
@@ -49,11 +50,13 @@ class SnapshotKeeper:
         self._warned = False
         self.outcomes: Counter[str] = Counter()
         self._tried_at = now
+        self._refused_at = -math.inf
         self._seq = -1  # the journal's next number when the last snapshot was named
 
     def keep(self, service: Service, now: float) -> None:
         """Write a snapshot if it is time; what fails is told and tried again later."""
-        if now - self._tried_at >= self.every_seconds:
+        purges = service.purging and now - self._refused_at >= RETRY_SECONDS
+        if purges or now - self._tried_at >= self.every_seconds:
             self.save(service, now)
             self._watch(service, now)
 
@@ -84,7 +87,8 @@ class SnapshotKeeper:
         1. Write the state.
         2. Name it in the journal: now it counts.
         3. Find where that record stands, for later records to point back to.
-        4. Delete what is older than `snapshots.keep`.
+        4. Delete what is older than `snapshots.keep`; all that is older, where it may hold an id that was forgotten
+           and `snapshots.purge_on_forget` is set.
 
         What the storage refuses is told, counted, and no reason to stop: a restart then learns more of the past again.
         """
@@ -99,6 +103,7 @@ class SnapshotKeeper:
                 digest = self.snapshots.write(name, service.state_dict(), made_by=self.made_by, now=now)  # 1
         except SnapshotError as error:
             self.outcomes["failed"] += 1
+            self._refused_at = now
             log.error("no snapshot was written, and the learner goes on: %s", error)  # noqa: TRY400 - told to users
             return False
         failpoints.reach("snapshot-written")
@@ -120,9 +125,12 @@ class SnapshotKeeper:
         self.named.append(name)
         self.outcomes["written"] += 1
         log.info("snapshot %s at step %d, in %.1f s", name, service.learner.step, time.monotonic() - start)
+        keep = 1 if service.purging else self.snapshots.keep
         try:
-            self.snapshots.prune(self.named)  # 4
+            self.snapshots.prune(self.named, keep=keep)  # 4
         except SnapshotError as error:
+            self._refused_at = now
             log.warning("older snapshots were not deleted: %s", error)
-        self.named = self.named[-self.snapshots.keep :]
+        else:
+            self.named, service.purging = self.named[-keep:], False
         return True

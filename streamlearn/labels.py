@@ -1,7 +1,7 @@
 """Labels that come apart from their events: what stands in the labels topic, decoded.
 
-Every record becomes exactly one of two things: a `Label`, which is joined with its event, or a `DeadLetter`. A record
-without a value, which is to mean that its id shall be forgotten, is a dead letter as long as nothing forgets.
+Every record becomes exactly one of three things: a `Label`, which is joined with its event; where it has no value, a
+`Forget`, for the id that is its key; or a `DeadLetter`.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from streamlearn.dead_letters import DeadLetter, Refusal, parsed, shown
-from streamlearn.events import EventDecoder, Label, Place
+from streamlearn.events import EventDecoder, Forget, Label, Place, forget
 from streamlearn.payloads import MAX_ID, LabelPayload
 from streamlearn.transport.base import Record
 
@@ -25,9 +25,9 @@ _WANTED = {
 
 
 class DecodedLabels(NamedTuple):
-    """A batch of records: every one is a label or a dead letter."""
+    """A batch of records: every one is a label, asks that an id is forgotten, or is a dead letter."""
 
-    labels: list[Label]
+    labels: list[Label | Forget]
     dead_letters: list[DeadLetter]
 
 
@@ -42,7 +42,8 @@ class LabelDecoder:
         self._events = events
 
     def decode(self, records: Sequence[Record]) -> DecodedLabels:
-        """Return the batch's labels and dead letters, each in the order of the records.
+        """Return the batch's labels, with what is to be forgotten among them, and its dead letters, both in the order
+        of the records.
 
         The whole batch is parsed and checked at once. If anything is wrong in it, its records are judged one by one.
         """
@@ -53,14 +54,14 @@ class LabelDecoder:
                 payloads = [loads(value) for value in values]
                 if extract is not None:
                     payloads = [extract(payload, record) for payload, record in zip(payloads, records, strict=True)]
-                return DecodedLabels(self._labels(records, _payloads.validate_python(payloads)), [])
+                return DecodedLabels([*self._labels(records, _payloads.validate_python(payloads))], [])
         except (orjson.JSONDecodeError, ValidationError, Refusal):
             pass  # judging finds it again, and explains it
-        labels: list[Label] = []
+        labels: list[Label | Forget] = []
         dead: list[DeadLetter] = []
         for record in records:
             try:
-                labels += self._labels([record], [self._judge(record)])
+                labels += [forget(record)] if record.value is None else self._labels([record], [self._judge(record)])
             except Refusal as refusal:
                 dead.append(DeadLetter(record, refusal.reason, refusal.detail))
         return DecodedLabels(labels, dead)
@@ -68,10 +69,6 @@ class LabelDecoder:
     def _judge(self, record: Record) -> LabelPayload:
         """Return the payload, or raise the refusal that explains what is wrong with it."""
         events = self._events
-        if record.value is None:
-            raise Refusal(
-                "invalid-json", "the record has no value (a tombstone): an id cannot be forgotten yet, nothing was done"
-            )
         whole = parsed(record.value, events.max_bytes, "a label")
         given = whole if events.extract is None else events.extract(whole, record)
         if given.get("id") is None:

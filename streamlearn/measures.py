@@ -110,6 +110,10 @@ class Measures:
                 "drift in %s: %s reads %.4g, above %.4g", each.signal, each.detector, each.statistic, each.threshold
             )
 
+    def forget(self, event_id: str) -> None:
+        """Let go of an event, where it is a probe."""
+        self.probes.remove(event_id)
+
     def probe(self, labelled: int) -> list[Result]:
         """Let the served model answer the probes that are due after so many more labelled events."""
         if not self.model.trained:

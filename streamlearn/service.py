@@ -25,6 +25,7 @@ from streamlearn.corrections import correct
 from streamlearn.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.dead_letters import crashed as dead
 from streamlearn.drift import Detection
+from streamlearn.erasure import erase
 from streamlearn.events import Event, Place, Prediction, encode_predictions
 from streamlearn.intake import Intake, Prepared
 from streamlearn.learner import Learner, Update
@@ -143,6 +144,7 @@ class Service:
         self._held: deque[Record] = deque()  # what such a poll brought, and was not taken yet
         self.keeper: Keeper | None = None
         self.needed: dict[TopicPartition, int] = {}  # the time (ms) of the first record that no snapshot holds
+        self.purging = False  # an id was forgotten that older snapshots may hold
         self._began = self._counts()
         self._waiting_since: float | None = None
         self._answer = Answering(root.model.name)
@@ -251,6 +253,8 @@ class Service:
         said = self._predictions(events, answer)
         with self.stages("join"):
             join = self.intake.join(came, events, said, answer, now)
+            # Before probes are chosen, since an id that was forgotten may come again.
+            join.outcomes["forgotten"] += erase(join.forgotten, self.learner, self.measures)
         return Prepared(
             came,
             events,
@@ -276,6 +280,7 @@ class Service:
                 model_step=self.learner.step,
                 champion_step=self.champion_step,
                 taken=batch.taken,
+                forgotten=tuple(journal.hashed(self.root.name, each) for each in batch.join.forgotten),
                 crashed=batch.crashed,
             )
         with self.stages("commit"):
@@ -294,6 +299,7 @@ class Service:
         quiet = self.progress is not None
         self._count(batch)
         self._warn(batch.events, batch.answer, quiet=quiet)
+        self.purging |= self.root.snapshots.purge_on_forget and bool(batch.join.forgotten)
         correct(batch.join.corrections, self.learner, self.measures)
         self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
         updates = self._learn(batch.seen.samples, now)
@@ -450,6 +456,7 @@ class Service:
                 "totals": self.totals.state_dict(),
                 "decoder": self.intake.decoder.state_dict(),
                 "waiting_since": self._waiting_since,
+                "purging": self.purging,
                 "positions": [[*tp, offset] for tp, offset in sorted(self.positions.items())],
             },
         }
@@ -467,7 +474,7 @@ class Service:
         self.intake.decoder.load_state_dict(own["decoder"])
         if "joiner" in state:  # else nothing waits, and no id is remembered
             self.joiner.load_state_dict(state["joiner"])
-        self._waiting_since = own["waiting_since"]
+        self._waiting_since, self.purging = own["waiting_since"], own.get("purging", False)
         self.positions.update({TopicPartition(topic, number): offset for topic, number, offset in own["positions"]})
 
     def _learned(self, updates: list[Update]) -> list[Update]:
@@ -491,6 +498,7 @@ class Service:
         totals, join = self.totals, batch.join
         totals.events += batch.came.of_events
         totals.duplicates += join.duplicates
+        totals.forgets += len(join.forgotten)
         totals.labels.update(join.outcomes)
         totals.expired.update(join.expired)
         totals.predictions.update(None if each.abstained else each.label for each in batch.predictions)

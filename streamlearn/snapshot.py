@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from pydantic import ValidationError
 from streamlearn import pretrained
 from streamlearn.checkpoint import Loaded, Snapshots
 from streamlearn.errors import ConfigError
-from streamlearn.joiner import remembered
 from streamlearn.learner import statistics
 from streamlearn.model import Model, ModelConfig, digest
 from streamlearn.model import load as load_model
+from streamlearn.pending import unpack_texts
 from streamlearn.registry import ComponentSpec
 from streamlearn.storage import NAME
 from streamlearn.strategies import Strategy, strategies
@@ -42,7 +43,10 @@ def load(path: str) -> Loaded:
 
 def inspect(path: str, *, sample_id: str | None, json_output: bool) -> None:
     """Print what is in a snapshot."""
-    found = describe(load(path), sample_id)
+    loaded = load(path)
+    found = describe(loaded, sample_id)
+    if sample_id is not None:
+        found["older_snapshots"] = older(path, loaded, sample_id)
     if json_output:
         sys.stdout.write(json.dumps(found) + "\n")
         return
@@ -76,9 +80,36 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
     }
     if sample_id is not None:
         found["id"] = sample_id
-        found["found_in"] = [part for part, content in state.items() if sample_id in _strings(content)]
-        if "joiner" in state and remembered(state["joiner"], sample_id):
-            found["found_in"].append("joiner")
+        found["found_in"] = found_in(loaded, sample_id)
+    return found
+
+
+def found_in(loaded: Loaded, sample_id: str) -> list[str]:
+    """Return the parts of the state in which an id stands."""
+    return [part for part, content in loaded.state.items() if sample_id in _strings(content)]
+
+
+def older(path: str, newest: Loaded, sample_id: str) -> list[dict[str, Any]]:
+    """Return which snapshots before this one hold an id, and when they go: once so many more were written.
+
+    A snapshot is written where something came since the last one, so the moment is the earliest one.
+    """
+    parent, _, last = path.rstrip("/").rpartition("/")
+    snapshots = Snapshots((parent or ".") if NAME.fullmatch(last) else path)
+    names = [name for name in snapshots.names() if name <= newest.manifest.name]
+    written: Mapping[str, Any] = newest.manifest.made_by
+    rule = written.get("snapshots") or {}
+    found: list[dict[str, Any]] = []
+    for place, name in enumerate(names[:-1]):
+        parts = found_in(snapshots.load(name), sample_id)
+        if not parts:
+            continue
+        each: dict[str, Any] = {"name": name, "found_in": parts}
+        if rule and newest.manifest.created is not None:
+            each["goes_after_snapshots"] = more = max(1, place + 1 + rule["keep"] - len(names))
+            moment = newest.manifest.created + more * rule["every_seconds"]
+            each["goes_at"] = datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+        found.append(each)
     return found
 
 
@@ -140,6 +171,8 @@ def _section(configuration: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif isinstance(value, Mapping) and set(value) == {"utf8", "lengths"}:
+        yield from unpack_texts(value)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _strings(key)

@@ -26,6 +26,7 @@ class Totals:
     steps_skipped: int = 0
     novel: int = 0
     duplicates: int = 0
+    forgets: int = 0
     expired: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     unknown_tokens: int = 0

@@ -111,6 +111,21 @@ class RidgeHead:
         self.means.add(centred.flatten(1), torch.tensor([label]))
         self.regression.retarget(rows, change)
 
+    def forget(self, kept: Kept) -> None:
+        """Take a learned sample out: as if it had never come, up to rounding. The centre stays, once it is fixed."""
+        if not self.settled:
+            at = len(self.first_labels) - kept.back
+            left = torch.arange(len(self.first_labels), device=self.first_labels.device) != at
+            self.first_hidden, self.first_labels = self.first_hidden[left], self.first_labels[left]
+            self._begin_anew()
+            return
+        centred, rows = self._rows(kept.features.to(self.device))
+        targets = torch.zeros(1, self.regression.weights.shape[1], device=rows.device)
+        if kept.label >= 0:
+            targets[0, kept.label] = 1
+            self.means.add(centred.flatten(1), torch.tensor([kept.label]), -1.0)
+        self.regression.unlearn(rows, targets)
+
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
         self.regression.settle()
@@ -164,7 +179,9 @@ class RidgeHead:
             self.first_hidden, self.first_labels = self.first_hidden[:0].clone(), self.first_labels[:0].clone()
 
     def _begin_anew(self) -> None:
-        self.features.centre(self.first_hidden[:CENTRING])
         self.regression.reset()
         self.means.clear()
+        if not len(self.first_labels):
+            return
+        self.features.centre(self.first_hidden[:CENTRING])
         self._take(self.first_hidden, self.first_labels)

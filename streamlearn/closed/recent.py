@@ -1,4 +1,4 @@
-"""The last learned samples as features, so that a label that turns out to be wrong can be taken back."""
+"""The last learned samples as features, so that a label that turns out to be wrong can be taken back, or a sample."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -70,6 +70,21 @@ class Recent:
         slot, number = found
         kept = Kept(self._rows[slot : slot + 1].clone(), self._labels[slot], self.count - number)
         self._labels[slot] = label
+        return kept
+
+    def forget(self, sample_id: str) -> Kept | None:
+        """Keep a sample no longer, and return it as it was; None where it is not kept. What the slot held is
+        overwritten."""
+        kept = self.correct(sample_id, NONE)
+        if kept is None:
+            return None
+        slot, number = self._slots.pop(sample_id)
+        for other, (place, its) in self._slots.items():
+            # As if it had never come: the last one moves into the hole, and what came later came one place earlier.
+            self._slots[other] = slot if place == len(self._slots) else place, its - (its > number)
+        self._rows[slot], self._labels[slot] = self._rows[len(self._slots)], self._labels[len(self._slots)]
+        self._rows[len(self._slots)], self._labels[len(self._slots)] = 0, NONE
+        self.count -= 1
         return kept
 
     def drop(self, label: int) -> None:

@@ -116,6 +116,11 @@ class Strategy:
         del sample_id, label, classes
         return False
 
+    def forget(self, sample_id: str) -> bool:
+        """Take a sample that was absorbed out again, if `recent` still has it; return whether it does."""
+        del sample_id
+        return False
+
     def stored(self) -> npt.NDArray[np.float32] | None:
         """Return what the memory is to keep with each sample of the batch that was learned, (n, classes); None where
         nothing is."""
@@ -156,8 +161,19 @@ class ClosedForm(Strategy):
             self.relearn(kept, label, classes)
         return kept is not None
 
+    def forget(self, sample_id: str) -> bool:
+        """Take the sample out with the label that it was learned with."""
+        kept = self.recent.forget(sample_id)
+        if kept is not None:
+            self.unlearn(kept)
+        return kept is not None
+
     def relearn(self, kept: Kept, label: int, classes: int) -> None:
         """Let a sample that was learned speak for another class."""
+        raise NotImplementedError
+
+    def unlearn(self, kept: Kept) -> None:
+        """Take a sample that was learned out of the statistics."""
         raise NotImplementedError
 
     def remember(self, batch: Batch, rows: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:

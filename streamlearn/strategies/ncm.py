@@ -59,6 +59,10 @@ class NearestClassMean(ClosedForm):
         self.means.add(kept.features, torch.tensor([kept.label]), -1.0)
         self.means.add(kept.features, torch.tensor([label]))
 
+    def unlearn(self, kept: Kept) -> None:
+        """Take the sample out of its mean."""
+        self.means.add(kept.features, torch.tensor([kept.label]), -1.0)
+
     def strangeness(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""
         return self._strangeness

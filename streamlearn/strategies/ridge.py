@@ -135,6 +135,10 @@ class Ridge(ClosedForm):
         """Correct regression and means; what was learned of the weights of the parts stays."""
         self.head.correct(kept, label, classes)
 
+    def unlearn(self, kept: Kept) -> None:
+        """Take the sample out of regression and means; what was learned of the weights of the parts stays."""
+        self.head.forget(kept)
+
     def strangeness(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""
         return self._strangeness

@@ -78,12 +78,13 @@ class StreamingLDA(ClosedForm):
     def relearn(self, kept: Kept, label: int, classes: int) -> None:
         """Take the sample from one class to the other: out by Welford's update backwards."""
         self.means.grow(classes)
-        row, before = kept.features.to(self.scatter), torch.tensor([kept.label], device=self.scatter.device)
-        n = self.means.counts[before]
-        away = row - self.means.sums[before] / n.unsqueeze(1)
-        self.scatter.addmm_(away.T, away * (-n / (n - 1).clamp(min=1)).unsqueeze(1))  # alone in its class it is 0 away
-        self.means.add(row, before, -1.0)
-        self._add(row, torch.tensor([label], device=self.scatter.device))
+        self._take_out(kept)
+        self._add(kept.features.to(self.scatter), torch.tensor([label], device=self.scatter.device))
+        self._solve()
+
+    def unlearn(self, kept: Kept) -> None:
+        """Take the sample out by Welford's update backwards."""
+        self._take_out(kept)
         self._solve()
 
     def strangeness(self) -> torch.Tensor | None:
@@ -105,6 +106,13 @@ class StreamingLDA(ClosedForm):
         away = row - self.means.sums[label] / n.clamp(min=1).unsqueeze(1)
         self.scatter.addmm_(away.T, away * (n / (n + 1)).unsqueeze(1))
         self.means.add(row, label)
+
+    def _take_out(self, kept: Kept) -> None:
+        row, label = kept.features.to(self.scatter), torch.tensor([kept.label], device=self.scatter.device)
+        n = self.means.counts[label]
+        away = row - self.means.sums[label] / n.unsqueeze(1)
+        self.scatter.addmm_(away.T, away * (-n / (n - 1).clamp(min=1)).unsqueeze(1))  # alone in its class it is 0 away
+        self.means.add(row, label, -1.0)
 
     def _scores(self, features: torch.Tensor) -> torch.Tensor:
         return features @ self.weights.T + self.bias

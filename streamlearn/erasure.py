@@ -1,0 +1,28 @@
+"""Erasure: an id that is to be forgotten leaves whatever is stored by id."""
+
+from collections.abc import Iterable
+
+from streamlearn.learner import Learner
+from streamlearn.measures import Measures
+
+
+def erase(ids: Iterable[str], learner: Learner, measures: Measures) -> int:
+    """Forget samples of earlier batches; return how many of them waited to be learned.
+
+    What waits for a label is the joiner's, and was forgotten there.
+
+    1. It is no probe any more, and what was said of it is kept no longer.
+    2. It is not learned, where it waited for a full batch.
+    3. It leaves the memory, and what has a closed form, while it is one of the last `joiner.correction_window`.
+
+    What descended a gradient is not undone, nor are figures that were counted: no id stands in them.
+    """
+    waited = 0
+    for sample_id in ids:
+        measures.forget(sample_id)  # 1
+        left = [sample for sample in learner.waiting if sample.id != sample_id]  # 2
+        waited += len(learner.waiting) - len(left)
+        learner.waiting = left
+        learner.strategy.forget(sample_id)  # 3
+        learner.memory.remove(sample_id)
+    return waited
