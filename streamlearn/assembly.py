@@ -70,8 +70,8 @@ def assemble(
         max_outputs=root.limits.labels,
     )
     strategy = strategies.build(root.strategy)
-    if root.kafka.topics.labels is not None:
-        strategy.recent = Recent(root.joiner.correction_window)
+    correctable = root.joiner.correction_window if root.kafka.topics.labels is not None else 0
+    strategy.recent = Recent(correctable)
     held = [penalties.build(spec) for spec in root.penalties]
     learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
     decoder = EventDecoder(
@@ -92,6 +92,7 @@ def assemble(
         labels=task.labels,
         stages=stages,
         abstain_below=root.serving.abstain_below,
+        correctable=min(correctable, root.metrics.window),
     )
     joiner = Joiner(
         root.joiner,
