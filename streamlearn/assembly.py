@@ -15,6 +15,7 @@ from streamlearn.drift import Monitor, Novelty
 from streamlearn.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.evaluation import Prequential
 from streamlearn.events import EventDecoder
+from streamlearn.fields import KEY
 from streamlearn.intake import Intake
 from streamlearn.joiner import Joiner
 from streamlearn.journal_log import JournalLog, Writer
@@ -70,8 +71,9 @@ def assemble(
         max_outputs=root.limits.labels,
     )
     strategy = strategies.build(root.strategy)
-    if root.kafka.topics.labels is not None:
-        strategy.recent = Recent(root.joiner.correction_window)
+    correctable = root.joiner.correction_window if root.kafka.topics.labels is not None else 0
+    forgettable = root.joiner.correction_window if root.fields.id == KEY else correctable
+    strategy.recent = Recent(forgettable)
     held = [penalties.build(spec) for spec in root.penalties]
     learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
     decoder = EventDecoder(
@@ -92,6 +94,7 @@ def assemble(
         labels=task.labels,
         stages=stages,
         abstain_below=root.serving.abstain_below,
+        correctable=min(correctable, root.metrics.window),
     )
     joiner = Joiner(
         root.joiner,

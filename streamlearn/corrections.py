@@ -10,23 +10,26 @@ from streamlearn.measures import Measures
 def correct(corrections: Mapping[str, str], learner: Learner, measures: Measures) -> None:
     """Give samples that were handed out in earlier batches other labels, by id, in order.
 
-    1. A probe moves to its new class. One that finds no room there leaves the probes, and is not learned.
-    2. A sample that waits for a full batch is changed there.
-    3. One that was learned is taken out of what has a closed form, with its old label, and in with the new one, while
+    1. What was served is measured against the new label, while the prequential window and
+       `joiner.correction_window` have it.
+    2. A probe moves to its new class. One that finds no room there leaves the probes, and is not learned.
+    3. A sample that waits for a full batch is changed there.
+    4. One that was learned is taken out of what has a closed form, with its old label, and in with the new one, while
        it is one of the last `joiner.correction_window`; and it is relabelled in the memory. What descended a gradient
        is not undone: rehearsal goes on with the new label.
     """
     for sample_id, label in corrections.items():
-        measures.probes.replace(sample_id, label)  # 1
+        measures.correct(sample_id, label)  # 1
+        measures.probes.replace(sample_id, label)  # 2
         _relabel(learner, sample_id, label)
 
 
 def _relabel(learner: Learner, sample_id: str, label: str) -> None:
-    for at, sample in enumerate(learner.waiting):  # 2
+    for at, sample in enumerate(learner.waiting):  # 3
         if sample.id == sample_id:
             learner.waiting[at] = replace(sample, label=label)
             return
-    if sample_id in learner.memory or sample_id in learner.strategy.recent:  # 3
+    if sample_id in learner.memory or sample_id in learner.strategy.recent:  # 4
         number = learner.task.labels.add(label)
         learner.model.head.grow(len(learner.task.labels), learner.optimizer)
         learner.strategy.correct(sample_id, number, len(learner.task.labels))

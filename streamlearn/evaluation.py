@@ -88,6 +88,24 @@ class Prequential:
         self.correct += predicted == label
         return loss
 
+    def relabel(self, number: int, label: str, probability: float) -> bool:
+        """Measure an event of the window anew, since another label is true; return whether it is still there.
+
+        Args:
+            number: `count` once it had been taken in.
+            label: what is true.
+            probability: what the model gave that label then.
+        """
+        place = len(self.window) - 1 - (self.count - number)
+        if place < 0:
+            return False
+        entry = self.window[place]
+        self._count(entry, -1)
+        self.window[place] = changed = entry._replace(label=label, loss=-math.log(max(CERTAINLY_WRONG, probability)))
+        self._count(changed, 1)
+        self.correct += (entry.predicted == label) - (entry.predicted == entry.label)
+        return True
+
     @property
     def accuracy(self) -> float:
         """Share of right predictions in the window; nan before the first label."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamlearn.answers import Answers, nothing_said
 from streamlearn.batch import Sample
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
@@ -13,7 +14,7 @@ from streamlearn.events import Event, Prediction
 from streamlearn.joiner import Join
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.pending import Joined
+from streamlearn.pending import NONE, Joined, Likely, likeliest
 from streamlearn.predictor import Answer, ServedModel
 from streamlearn.probes import Probes, Result
 from streamlearn.stages import Stages
@@ -44,6 +45,7 @@ class Measures:
         labels: the task's vocabulary.
         stages: takes the time.
         abstain_below: the score below which a prediction was no answer to act upon.
+        correctable: of how many labelled events a corrected label is measured anew.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Measures:
         labels: Labels,
         stages: Stages,
         abstain_below: float = 0.0,
+        correctable: int = 0,
     ) -> None:
-        self.abstain_below = abstain_below
+        self.abstain_below, self.answers = abstain_below, Answers(correctable)
         self.prequential, self.probes, self.monitor, self.novelty = prequential, probes, monitor, novelty
         self.memory, self.served, self.labels, self.stages = memory, served, labels, stages
         self.detections: list[Detection] = []  # those of the last batch
@@ -111,8 +114,20 @@ class Measures:
             )
 
     def forget(self, event_id: str) -> None:
-        """Let go of an event, where it is a probe."""
+        """Let go of an event: it is no probe, and what was said of it is kept no longer."""
         self.probes.remove(event_id)
+        self.answers.remove(event_id)
+
+    def correct(self, event_id: str, label: str) -> bool:
+        """Measure what was served anew against another label, in the prequential window; return whether it is there.
+
+        What the drift detectors saw they have seen.
+        """
+        found = self.answers.find(event_id)
+        if found is None:
+            return False
+        number = self.labels.number(label)
+        return self.prequential.relabel(found[0], label, found[1].of(NONE if number is None else number))
 
     def probe(self, labelled: int) -> list[Result]:
         """Let the served model answer the probes that are due after so many more labelled events."""
@@ -133,6 +148,7 @@ class Measures:
         return {
             "prequential": self.prequential.state_dict(),
             "probes": self.probes.state_dict(),
+            "answers": self.answers.state_dict(),
             "novelty": self.novelty.state_dict(),
             "monitor": None if self.monitor is None else self.monitor.state_dict(),
         }
@@ -141,6 +157,8 @@ class Measures:
         """Take over the state of every measure."""
         self.prequential.load_state_dict(state["prequential"])
         self.probes.load_state_dict(state["probes"])
+        if "answers" in state:  # else no label of the past can be measured anew
+            self.answers.load_state_dict(state["answers"])
         self.novelty.load_state_dict(state["novelty"])
         if self.monitor is not None and state["monitor"] is not None:
             self.monitor.load_state_dict(state["monitor"])
@@ -153,6 +171,7 @@ class Measures:
         told: Sequence[tuple[int, str]],
     ) -> tuple[list[float], list[float]]:
         errors, losses = [], []
+        kept = _kept(answer, [row for row, _ in told]) if self.answers.size else {}
         for row, label in told:
             event, predicted = events[row], predictions[row]
             number, scores = self.labels.number(label), answer.scores
@@ -162,6 +181,8 @@ class Measures:
                 predicted.label, label, probability, confidence=predicted.score, answered=not predicted.abstained,
                 slices=event.slices,
             )  # fmt: skip
+            if self.answers.size and event.has_own_id:
+                self.answers.add(event.id, self.prequential.count, kept[row])
             if predicted.label is not None:  # an abstention says nothing of the world
                 errors.append(float(predicted.label != label))
                 losses.append(loss)
@@ -178,6 +199,8 @@ class Measures:
                 answered=answered,
                 slices=each.slices,
             )
+            if self.answers.size:
+                self.answers.add(each.id, self.prequential.count, each.likely)
             if each.predicted is not None:
                 errors.append(float(each.predicted != each.label))
                 losses.append(loss)
@@ -207,3 +230,13 @@ class Measures:
     def _learn_late(self, late: Sequence[Joined]) -> None:
         if late:
             self.novelty.learn(self.model.word_means([each.tokens for each in late]), [each.label for each in late])
+
+
+def _kept(answer: Answer, rows: Sequence[int]) -> dict[int, Likely]:
+    """Return what is kept of some answers, for corrections, by row."""
+    if answer.scores is None:
+        return dict.fromkeys(rows, nothing_said())
+    top, values = likeliest(answer.scores.probabilities[list(rows)])
+    classes = answer.scores.probabilities.shape[1]
+    listed = zip(rows, top.tolist(), values.tolist(), strict=True)
+    return {row: Likely(classes, labels, given) for row, labels, given in listed}

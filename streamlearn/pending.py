@@ -43,11 +43,38 @@ class Served(NamedTuple):
     scores: Scores | None
 
 
+class Likely(NamedTuple):
+    """The `TOP` likeliest of the labels known then, and their probabilities; `NONE` and 0 where there are fewer."""
+
+    classes: int
+    top: Sequence[int]
+    probabilities: Sequence[float]
+
+    def of(self, number: int) -> float:
+        """Return the probability that a label got, by its number: see `Pending`."""
+        if not 0 <= number < self.classes:
+            return 0.0
+        if number in self.top:
+            return self.probabilities[self.top.index(number)]
+        return max(0.0, 1.0 - sum(self.probabilities)) / (self.classes - TOP)
+
+
+def likeliest(probabilities: npt.NDArray[np.float32]) -> tuple[IntArray, npt.NDArray[np.float32]]:
+    """Return the `TOP` likeliest classes of each row (n, classes) and their probabilities, in no order."""
+    classes = probabilities.shape[1]
+    kept = min(TOP, classes)
+    top = np.full((len(probabilities), TOP), NONE, np.int32)
+    values = np.zeros((len(probabilities), TOP), np.float32)
+    top[:, :kept] = np.argpartition(-probabilities, kept - 1, axis=1)[:, :kept]
+    values[:, :kept] = np.take_along_axis(probabilities, top[:, :kept], 1)
+    return top, values
+
+
 class Joined(NamedTuple):
     """An event that waited, and the label that came: what the prequential measures need of the two.
 
     `tokens` has shape (length,); `score` is what the served label got, nan where none was served; `probability` is what
-    the label got that came; `time` is when the event happened, in seconds since 1970.
+    the label got that came, and `likely` what others got; `time` is when the event happened, in seconds since 1970.
     """
 
     id: str
@@ -58,8 +85,10 @@ class Joined(NamedTuple):
     probability: float
     slices: Mapping[str, str]
     time: float
+    likely: Likely
 
 
+_likely = partial(tuple.__new__, Likely)
 _joined = partial(tuple.__new__, Joined)  # skips NamedTuple's own constructor, which goes through Python
 
 
@@ -105,10 +134,8 @@ class Pending:
         head["top"] = NONE
         if served.scores is not None:
             probabilities = served.scores.probabilities[list(rows)]
-            classes = head["classes"] = probabilities.shape[1]
-            kept = min(TOP, classes)
-            top = np.argpartition(-probabilities, kept - 1, axis=1)[:, :kept]
-            head["top"][:, :kept], head["probabilities"][:, :kept] = top, np.take_along_axis(probabilities, top, 1)
+            head["classes"] = probabilities.shape[1]
+            head["top"], head["probabilities"] = likeliest(probabilities)
         heads, size = head.tobytes(), HEADER.itemsize
         ends = (np.cumsum(head["tokens"]) * self._type.itemsize).tolist()
         flat = np.concatenate(tokens).astype(self._type).tobytes()
@@ -140,13 +167,7 @@ class Pending:
         head = _header(packed)
         _, time, predicted, score, classes, length = head[:FIRST]
         end = HEADER.itemsize + length * self._type.itemsize
-        number = self._number(label)
-        probability = 0.0
-        if 0 <= number < classes:
-            try:
-                probability = head[head.index(number, FIRST, FIRST + TOP) + TOP]
-            except ValueError:  # none of the likeliest: its even share of what they left
-                probability = max(0.0, 1.0 - sum(head[FIRST + TOP :])) / (classes - TOP)
+        likely: Likely = _likely((classes, head[FIRST : FIRST + TOP], head[FIRST + TOP :]))
         return _joined(
             (
                 event_id,
@@ -154,9 +175,10 @@ class Pending:
                 label,
                 None if predicted == NONE else self.labels.names[predicted],
                 round(score, DIGITS),
-                probability,
+                likely.of(self._number(label)),
                 orjson.loads(packed[end:]) if len(packed) > end else {},
                 time,
+                likely,
             )
         )
 

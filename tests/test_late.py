@@ -251,6 +251,35 @@ def test_a_death_at_any_failpoint_changes_nothing(make, name):
     assert totals.labels.total() + len(past.service.learner.waiting) + len(waits.early) == came
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_served_is_measured_against_the_corrected_label(make, late):
+    """As if the right label had come at once: nothing is learned in between, and the past goes through a snapshot."""
+    rows, ends = invented(40, classes=8), []
+    for wrong in (False, True):
+        past = make(probes={"share": 0}, learner={"batch_size": 1000}, metrics={"window": 60})
+        past.start()
+        send(past, *(event(f"first{n}", name, text) for n, (text, name) in enumerate(rows)))
+        past.drain()
+        past.service.flush()
+        told = [rows[(n + wrong * (n % 3 == 0)) % 40][1] for n in range(40)]
+        send(past, *(event(f"e{n}", None if late else told[n], text) for n, (text, _) in enumerate(rows)))
+        past.drain()
+        send(past, *(label(f"e{n}", told[n]) for n in range(40) if late))
+        past.drain()
+        past.save()
+        past.start()
+        before = past.service.prequential.accuracy
+        fixed = [n for n in range(40) if told[n] != rows[n][1]]
+        send(past, *(label(f"e{n}", rows[n][1]) for n in fixed), *(label("first0", "no other") for _ in fixed[:1]))
+        past.drain()
+        assert labels(past).get("correction", 0) == len(fixed) + bool(fixed)
+        measured = past.service.prequential
+        assert (before != measured.accuracy) == wrong
+        ends.append([measured.count, measured.accuracy, measured.kappa, measured.calibration_error, measured.correct])
+        ends[-1] += [pytest.approx(measured.loss, abs=1e-6), dict(measured.slice_accuracy())]
+    assert ends[0] == ends[1]
+
+
 @pytest.mark.parametrize("strategy", ["er", "dual"])
 def test_restarts_in_the_middle_end_as_none(make, strategy):
     """Whether killed after a commit, or stopped in order with a snapshot: the same state as of one process."""

@@ -17,7 +17,7 @@ LAYERS = [
     (
         "totals model branch strangeness tasks tasks.* drift drift.* memory memory.* closed closed.* "
         "strategies strategies.* penalties penalties.* evaluation probes probe_store cohort continual journal pending "
-        "joiner"
+        "joiner answers"
     ),
     (
         "transport.* schemas learner predictor prediction measures journal_log checkpoint storage failpoints watchdog "
