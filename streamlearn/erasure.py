@@ -1,12 +1,12 @@
 """Erasure: an id that is to be forgotten leaves whatever is stored by id."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from streamlearn.learner import Learner
 from streamlearn.measures import Measures
 
 
-def erase(ids: Iterable[str], learner: Learner, measures: Measures) -> int:
+def erase(ids: Sequence[str], learner: Learner, measures: Measures) -> int:
     """Forget samples of earlier batches; return how many of them waited to be learned.
 
     What waits for a label is the joiner's, and was forgotten there.
@@ -17,12 +17,11 @@ def erase(ids: Iterable[str], learner: Learner, measures: Measures) -> int:
 
     What descended a gradient is not undone, nor are figures that were counted: no id stands in them.
     """
-    waited = 0
+    gone, before = set(ids), len(learner.waiting)
     for sample_id in ids:
         measures.forget(sample_id)  # 1
-        left = [sample for sample in learner.waiting if sample.id != sample_id]  # 2
-        waited += len(learner.waiting) - len(left)
-        learner.waiting = left
-        learner.strategy.forget(sample_id)  # 3
+    learner.waiting = [sample for sample in learner.waiting if sample.id not in gone]  # 2
+    learner.strategy.forget(ids)  # 3
+    for sample_id in ids:
         learner.memory.remove(sample_id)
-    return waited
+    return before - len(learner.waiting)

@@ -123,6 +123,12 @@ CATALOGUE: tuple[Entry, ...] = (
         lambda s: _one(s.totals.duplicates),
     ),
     Entry(
+        "forget_requests",
+        "counter",
+        "Records that asked that an id is forgotten.",
+        lambda s: _one(s.totals.forgets),
+    ),
+    Entry(
         "expired_events",
         "counter",
         "Events that left without a label, by the setting that bounded their wait.",

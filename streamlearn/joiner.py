@@ -108,18 +108,22 @@ class Join:
         else:
             self.samples[row] = replace(self.samples[row], label=label)
 
-    def withdraw(self, event_id: str) -> bool:
-        """Take back a sample of this batch, if there is one of this id; return whether there was."""
+    def withdraw(self, event_id: str) -> int:
+        """Take back the samples of an id; return how many there were: several where ids may repeat."""
         self.corrections.pop(event_id, None)
-        at = self._rows.pop(event_id, None)
-        if at is None:
-            return False
-        place = self.places[at]
-        self.letters[place] = "g" if self.letters[place].islower() else "G"
-        del self.samples[at], self.places[at]
-        self._rows = {key: row - (row > at) for key, row in self._rows.items()}
-        self.here = [(answer, row - (row > at)) for answer, row in self.here if row != at]
-        return True
+        if event_id not in self._rows:
+            return 0
+        rows = [row for row, sample in enumerate(self.samples) if sample.id != event_id]  # that stay
+        new = {row: number for number, row in enumerate(rows)}
+        for row, place in enumerate(self.places):
+            if row not in new:
+                self.letters[place] = "g" if self.letters[place].islower() else "G"
+        gone = len(self.samples) - len(rows)
+        self.samples, self.places = [self.samples[row] for row in rows], [self.places[row] for row in rows]
+        self.here = [(answer, new[row]) for answer, row in self.here if row in new]
+        self._rows = {sample.id: row for row, sample in enumerate(self.samples)}
+        self.late = [each for each in self.late if each.id != event_id]
+        return gone
 
 
 class Joiner:
@@ -143,14 +147,14 @@ class Joiner:
         # Two generations, the younger first: forgetting costs nothing but a swap now and then.
         self._known: dict[str, str | None] = {}
         self._older: dict[str, str | None] = {}
-        self._joined: dict[str, tuple[int, bytes]] = {}  # in this batch: where in `late`, and what had waited
+        self._joined: dict[str, bytes] = {}  # in this batch: what had waited
         self._now = 0.0
 
     def first(self, events: Sequence[Event | Forget]) -> list[int]:
         """Number the events that come for the first time; -1 stands for those that came before, and for what asks that
         an id is forgotten: an event of that id after it comes for the first time."""
         if set(map(type, events)) <= {Event}:
-            if not self.config.window:
+            if not (self.config.window or self.waits):
                 return list(range(len(events)))
             ids = [event.id for event in events if event.has_own_id]  # type: ignore[union-attr]
             places = (self._known.keys(), self._older.keys(), self.pending.ids)
@@ -162,8 +166,8 @@ class Joiner:
             if isinstance(event, Forget):
                 here[event.id], again = False, True
             else:
-                again = bool(self.config.window) and event.has_own_id and here.get(event.id, self._came_before(event))
-                here[event.id] = True
+                again = event.has_own_id and here.get(event.id, self._came_before(event))
+                here[event.id] = again or bool(self.config.window) or (self.waits and event.label is None)
             rows.append(-1 if again else row)
             row += not again
         return rows
@@ -216,7 +220,9 @@ class Joiner:
                     self._forget(join, label.id)
                 else:
                     join.letters.append(self._labelled(join, label.id, label.label, label.time))
-        if len(self._known) >= self.config.window > 0:
+        if not self.config.window:
+            self._known, self._older = {}, {}
+        elif len(self._known) >= self.config.window:
             self._known, self._older = {}, self._known
         return join
 
@@ -245,7 +251,7 @@ class Joiner:
             if event.label is not None:
                 join.hand_out(Sample(event.id, served.tokens[at], event.label), at)
             join.letters.append("-" if event.label is None else "l")
-        if self.config.window:
+        if self.config.window or self.waits:
             self._known.update((event.id, event.label) for event in events if event.has_own_id)
 
     def _came(self, join: Join, event: Event, tokens: IntArray, row: int, packed: Iterator[bytes]) -> str:
@@ -289,14 +295,14 @@ class Joiner:
         if letter == "c" and event_id not in self.early:
             join.correct(event_id, label)
             if event_id in self._joined:  # in this batch: what is measured is the corrected label
-                at, waiting = self._joined[event_id]
-                join.late[at] = self.pending.join(event_id, waiting, label)
+                joined = self.pending.join(event_id, self._joined[event_id], label)
+                join.late[max(at for at, each in enumerate(join.late) if each.id == event_id)] = joined
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
     def _join(self, join: Join, event_id: str, waiting: bytes, label: str, time: float) -> None:
         joined = self.pending.join(event_id, waiting, label)
-        self._joined[event_id] = len(join.late), waiting
+        self._joined[event_id] = waiting
         join.hand_out(Sample(event_id, joined.tokens, label))
         join.late.append(joined)
         join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
@@ -304,15 +310,12 @@ class Joiner:
 
     def _forget(self, join: Join, event_id: str) -> None:
         """Let go of all that is known of an id; a label of it that was not handed out to be learned is `forgotten`."""
-        at, _ = self._joined.pop(event_id, (None, b""))
-        if at is not None:
-            del join.late[at]
-            self._joined = {key: (row - (row > at), waited) for key, (row, waited) in self._joined.items()}
         early = self.early.pop(event_id, None)
-        join.outcomes["forgotten"] += join.withdraw(event_id) + (early is not None)
+        if gone := join.withdraw(event_id) + (early is not None):
+            join.outcomes["forgotten"] += gone
         self.pending.take(event_id)
-        for generation in (self._known, self._older):
-            generation.pop(event_id, None)
+        for each in (self._known, self._older, self._joined):
+            each.pop(event_id, None)
         join.forgotten.append(event_id)
         join.letters.append("f")
 

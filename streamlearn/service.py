@@ -254,7 +254,8 @@ class Service:
         with self.stages("join"):
             join = self.intake.join(came, events, said, answer, now)
             # Before probes are chosen, since an id that was forgotten may come again.
-            join.outcomes["forgotten"] += erase(join.forgotten, self.learner, self.measures)
+            if join.forgotten and (waited := erase(join.forgotten, self.learner, self.measures)):
+                join.outcomes["forgotten"] += waited
         return Prepared(
             came,
             events,

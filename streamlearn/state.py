@@ -313,6 +313,7 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
         "early_labels": len(service.joiner.early),
         "expired_events": totals.expired.total(),
         "duplicate_events": totals.duplicates,
+        "forget_requests": totals.forgets,
         "label_delay_seconds": _known(totals.delay.sum / delays) if (delays := sum(totals.delay.counts)) else None,
         "samples_learned": totals.samples_new,
         "samples_rehearsed": totals.samples_replayed,

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from streamlearn.checkpoint import Snapshots, name
-from streamlearn.events import Event, Label, Place, Prediction
-from streamlearn.joiner import Joiner, JoinerConfig, remembered
+from streamlearn.events import Event, Forget, Label, Place, Prediction
+from streamlearn.joiner import Joiner, JoinerConfig
 from streamlearn.pending import TOP, Pending, Served
 from streamlearn.tasks import Labels, Scores
 from tests.snapshots import same
 
 NAMES = [f"c{i}" for i in range(9)]
+FORGET = "forget"  # in the place of a label
 
 
 def event(event_id, label=None, offset=0, time=1000.0, own=True, **slices):
@@ -24,7 +25,11 @@ def event(event_id, label=None, offset=0, time=1000.0, own=True, **slices):
 
 
 def labels(*pairs, time=0.0):
-    return [Label(each, label, Place("labels", 0, n), time) for n, (each, label) in enumerate(pairs)]
+    places = [Place("labels", 0, n) for n in range(len(pairs))]
+    return [
+        Forget(each, place) if label is FORGET else Label(each, label, place, time)
+        for (each, label), place in zip(pairs, places, strict=True)
+    ]
 
 
 def served(events, probabilities=None, tokens=None):
@@ -63,7 +68,8 @@ class Naive:
 
     def take(self, events, late, now):
         self.now = max(self.now, now)
-        told = {"letters": "", "samples": [], "outcomes": Counter(), "expired": Counter(), "corrections": {}}
+        told = {"letters": [], "samples": [], "outcomes": Counter(), "expired": Counter(), "corrections": {}}
+        told["forgotten"] = []
         for each in [each for each in self.pending if each[1] < self.now - self.ttl]:
             self.leave(each, told, "ttl")
         for each in [each for each in self.early if each[2] < self.now - self.ttl]:
@@ -71,12 +77,28 @@ class Naive:
             told["outcomes"]["orphan"] += 1
         # What is a duplicate is decided before the batch, and before anything leaves.
         for each, again in events:
-            told["letters"] += self.again(*each[:2], told) if again else self.event(*each, told)
+            forgets = each[1] is FORGET
+            given = self.again(*each[:2], told) if again and not forgets else forgets or self.event(*each, told)
+            told["letters"].append(self.forget(each[0], told) if forgets else given)
         for key, label in late:
-            told["letters"] += self.label(key, label, told)
+            told["letters"].append(self.forget(key, told) if label is FORGET else self.label(key, label, told))
         if len(self.known) >= self.window:
-            self.known, self.older = {}, self.known
+            self.known, self.older = {}, self.known if self.window else {}
         return told
+
+    def forget(self, key, told):
+        mine = [each for each in told["samples"] if each[0] == key]
+        for each in mine:
+            told["letters"][each[3]] = "g" if told["letters"][each[3]] == "l" else "G"
+        early = [each for each in self.early if each[0] == key]
+        told["samples"] = [each for each in told["samples"] if each[0] != key]
+        told["outcomes"]["forgotten"] += len(mine) + len(early)
+        told["forgotten"].append(key)
+        self.early = [each for each in self.early if each[0] != key]
+        self.pending = [each for each in self.pending if each[0] != key]
+        for each in (told["corrections"], self.known, self.older):
+            each.pop(key, None)
+        return "f"
 
     def again(self, key, label, told):
         return "U" if label is None else self.label(key, label, told).upper()
@@ -90,7 +112,7 @@ class Naive:
             if own is not None:
                 told["outcomes"]["duplicate" if own == label else "correction"] += 1
         if label is not None:
-            told["samples"].append([key, label, tokens])
+            told["samples"].append([key, label, tokens, len(told["letters"])])
             return "l"
         self.pending.append([key, self.now, tokens])
         if len(self.pending) > self.capacity:
@@ -107,7 +129,7 @@ class Naive:
         if waits is not None:
             self.pending.remove(waits)
             self.known[key] = label
-            told["samples"].append([key, label, waits[2]])
+            told["samples"].append([key, label, waits[2], len(told["letters"])])
             return "l"
         early = next((each for each in self.early if each[0] == key), None)
         before = early[1] if early is not None else self.look(key)
@@ -127,7 +149,7 @@ class Naive:
             self.known[key] = label
         if before != label and early is None:
             mine = [each for each in told["samples"] if each[0] == key]
-            for each in mine:
+            for each in mine[-1:]:
                 each[1] = label
             if not mine:
                 told["corrections"][key] = label
@@ -139,39 +161,50 @@ LABEL = st.sampled_from(NAMES[:3])
 
 
 class Join(RuleBasedStateMachine):
-    @initialize(ttl=st.sampled_from([2.0, 5.0, 1e9]), capacity=st.integers(1, 6), window=st.integers(1, 8))
+    @initialize(ttl=st.sampled_from([2.0, 5.0, 1e9]), capacity=st.integers(1, 6), window=st.integers(0, 8))
     def begin(self, ttl, capacity, window):
         self.settings = {"ttl": ttl, "capacity": capacity, "window": window}
         self.own, self.naive = joiner(**self.settings), Naive(**self.settings)
         self.now, self.offset, self.came, self.ended = 10.0, 0, 0, 0
 
     @rule(
-        events=st.lists(st.tuples(KEYS, st.none() | LABEL), max_size=6),
-        late=st.lists(st.tuples(KEYS, LABEL), max_size=6),
+        events=st.lists(st.tuples(KEYS, st.none() | LABEL | st.just(FORGET)), max_size=6),
+        late=st.lists(st.tuples(KEYS, LABEL | st.just(FORGET)), max_size=6),
         seconds=st.sampled_from([0.0, 1.0, 2.0, 3.0, -5.0]),
     )
     def batch(self, events, late, seconds):
         self.now += seconds
-        made = [event(key, label, self.offset + n) for n, (key, label) in enumerate(events)]
+        made = [
+            Forget(key, Place("events", 0, self.offset + n)) if label is FORGET else event(key, label, self.offset + n)
+            for n, (key, label) in enumerate(events)
+        ]
         self.offset += len(events)
         rows = self.own.first(made)
-        seen, again = set(), []
-        for each in made:
-            waits = any(each.id == other[0] for other in self.naive.pending)
-            again.append(each.id in seen or waits or self.naive.look(each.id) != "?")
-            seen.add(each.id)
+        here, again = {}, []
+        for key, label in events:
+            waits = any(key == other[0] for other in self.naive.pending)
+            again.append(label is FORGET or here.get(key, waits or self.naive.look(key) != "?"))
+            here[key] = label is not FORGET and (again[-1] or self.settings["window"] > 0 or label is None)
         assert [row < 0 for row in rows] == again
         first = [each for each, row in zip(made, rows, strict=True) if row >= 0]
         join = self.own.take(made, rows, served(first), labels(*late), self.now)
-        plan = [((e.id, e.label, [e.source.offset, 7]), a) for e, a in zip(made, again, strict=True)]
+        tokens = [[self.offset - len(events) + n, 7] for n in range(len(events))]
+        plan = [((*each, own), a) for each, own, a in zip(events, tokens, again, strict=True)]
         told = self.naive.take(plan, late, self.now)
-        assert "".join(join.letters) == told["letters"]
-        assert [[s.id, s.label, s.tokens.tolist()] for s in join.samples] == told["samples"]
-        assert (join.outcomes, join.expired) == (told["outcomes"], told["expired"])
+        assert "".join(join.letters) == "".join(told["letters"])
+        assert [[s.id, s.label, s.tokens.tolist(), p] for s, p in zip(join.samples, join.places, strict=True)] == told[
+            "samples"
+        ]
+        assert join.forgotten == told["forgotten"]
+        for row, label in join.told:
+            assert any(sample.id == first[row].id and sample.label == label for sample in join.samples)
+        assert len(join.told) + len(join.late) == len(join.samples)
+        assert (+join.outcomes, join.expired) == (+told["outcomes"], told["expired"])
         assert join.corrections == told["corrections"]
-        assert join.duplicates == sum(again)
+        forgets = [label is FORGET for _, label in events]
+        assert join.duplicates == sum(again) - sum(forgets)
         assert all(join.letters[place] in "lL" for place in join.places)
-        self.came += len(late) + sum(label is not None for _, label in events)
+        self.came += sum(label not in {None, FORGET} for _, label in [*events, *late])
         self.ended += len(join.samples) + join.outcomes.total()
 
     @rule()
@@ -287,4 +320,11 @@ def test_a_state_goes_through_a_snapshot(tmp_path):
     assert same(again.state_dict(), own.state_dict())
     late = labels(*((f"{key}{n}", "c0") for n in range(5) for key in "abcz"))
     assert take(again, late=late, now=9.0).letters == take(own, late=late, now=9.0).letters
-    assert [remembered(loaded, key) for key in ("a0", "b4", "z2", "a9")] == [True, True, True, False]
+
+
+def test_ids_that_wait_are_not_taken_twice_though_none_is_remembered():
+    own = joiner(window=0)
+    assert "".join(take(own, [event("a"), event("a"), event("b", "c0"), event("b", "c0")]).letters) == "-Ull"
+    assert "".join(take(own, [event("a"), event("b", "c1")], labels(("a", "c0"), ("a", "c1"))).letters) == "Ullc"
+    assert "".join(take(own, [event("a")]).letters) == "-"
+    assert not own.state_dict()["known"]["labels"].numel()

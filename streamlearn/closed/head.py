@@ -1,13 +1,13 @@
 """Ridge regression over layer features, helped by class means where labels are few: what `ridge` and `dual` know."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from streamlearn.closed.features import CENTRING, LayerFeatures
-from streamlearn.closed.least_squares import LeastSquares
+from streamlearn.closed.least_squares import BLOCK, LeastSquares
 from streamlearn.closed.means import ClassMeans, home
 from streamlearn.closed.recent import Kept
 
@@ -111,20 +111,24 @@ class RidgeHead:
         self.means.add(centred.flatten(1), torch.tensor([label]))
         self.regression.retarget(rows, change)
 
-    def forget(self, kept: Kept) -> None:
-        """Take a learned sample out: as if it had never come, up to rounding. The centre stays, once it is fixed."""
+    def forget(self, found: Sequence[Kept]) -> None:
+        """Take learned samples out: as if they had never come, up to rounding. The centre stays, once it is fixed."""
         if not self.settled:
-            at = len(self.first_labels) - kept.back
-            left = torch.arange(len(self.first_labels), device=self.first_labels.device) != at
-            self.first_hidden, self.first_labels = self.first_hidden[left], self.first_labels[left]
+            for kept in found:
+                at = len(self.first_labels) - kept.back
+                left = torch.arange(len(self.first_labels), device=self.first_labels.device) != at
+                self.first_hidden, self.first_labels = self.first_hidden[left], self.first_labels[left]
             self._begin_anew()
             return
-        centred, rows = self._rows(kept.features.to(self.device))
-        targets = torch.zeros(1, self.regression.weights.shape[1], device=rows.device)
-        if kept.label >= 0:
-            targets[0, kept.label] = 1
-            self.means.add(centred.flatten(1), torch.tensor([kept.label]), -1.0)
-        self.regression.unlearn(rows, targets)
+        for at in range(0, len(found), BLOCK):
+            block = found[at : at + BLOCK]
+            centred, rows = self._rows(torch.cat([kept.features for kept in block]).to(self.device))
+            labels = torch.tensor([kept.label for kept in block], device=rows.device)
+            has = labels >= 0  # else its evidence was dropped before
+            targets = torch.zeros(len(block), self.regression.weights.shape[1], device=rows.device)
+            targets[has.nonzero().flatten(), labels[has]] = 1
+            self.means.add(centred[has].flatten(1), labels[has], -1.0)
+            self.regression.unlearn(rows, targets)
 
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""

@@ -1,6 +1,6 @@
 """What a strategy is: how a batch changes what is known, and what is answered from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -116,10 +116,10 @@ class Strategy:
         del sample_id, label, classes
         return False
 
-    def forget(self, sample_id: str) -> bool:
-        """Take a sample that was absorbed out again, if `recent` still has it; return whether it does."""
-        del sample_id
-        return False
+    def forget(self, ids: Sequence[str]) -> int:
+        """Take samples that were absorbed out again, those that `recent` still has; return how many those are."""
+        del ids
+        return 0
 
     def stored(self) -> npt.NDArray[np.float32] | None:
         """Return what the memory is to keep with each sample of the batch that was learned, (n, classes); None where
@@ -161,19 +161,19 @@ class ClosedForm(Strategy):
             self.relearn(kept, label, classes)
         return kept is not None
 
-    def forget(self, sample_id: str) -> bool:
-        """Take the sample out with the label that it was learned with."""
-        kept = self.recent.forget(sample_id)
-        if kept is not None:
-            self.unlearn(kept)
-        return kept is not None
+    def forget(self, ids: Sequence[str]) -> int:
+        """Take the samples out with the labels that they were learned with."""
+        found = [kept for sample_id in ids if (kept := self.recent.forget(sample_id)) is not None]
+        if found:
+            self.unlearn(found)
+        return len(found)
 
     def relearn(self, kept: Kept, label: int, classes: int) -> None:
         """Let a sample that was learned speak for another class."""
         raise NotImplementedError
 
-    def unlearn(self, kept: Kept) -> None:
-        """Take a sample that was learned out of the statistics."""
+    def unlearn(self, found: Sequence[Kept]) -> None:
+        """Take samples that were learned out of the statistics, one after the other."""
         raise NotImplementedError
 
     def remember(self, batch: Batch, rows: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:

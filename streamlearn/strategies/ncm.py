@@ -1,7 +1,7 @@
 """Nearest class mean: Mensink et al., "Distance-based image classification: generalizing to new classes at near-zero
 cost", TPAMI 2013; on a frozen encoder, with the cosine as the measure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -59,9 +59,10 @@ class NearestClassMean(ClosedForm):
         self.means.add(kept.features, torch.tensor([kept.label]), -1.0)
         self.means.add(kept.features, torch.tensor([label]))
 
-    def unlearn(self, kept: Kept) -> None:
-        """Take the sample out of its mean."""
-        self.means.add(kept.features, torch.tensor([kept.label]), -1.0)
+    def unlearn(self, found: Sequence[Kept]) -> None:
+        """Take each sample out of its mean."""
+        for kept in found:
+            self.means.add(kept.features, torch.tensor([kept.label]), -1.0)
 
     def strangeness(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""

@@ -4,7 +4,7 @@ McDonnell et al., "RanPAC: random projections and pre-trained models for continu
 2307.02251).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -135,9 +135,9 @@ class Ridge(ClosedForm):
         """Correct regression and means; what was learned of the weights of the parts stays."""
         self.head.correct(kept, label, classes)
 
-    def unlearn(self, kept: Kept) -> None:
-        """Take the sample out of regression and means; what was learned of the weights of the parts stays."""
-        self.head.forget(kept)
+    def unlearn(self, found: Sequence[Kept]) -> None:
+        """Take the samples out of regression and means; what was learned of the weights of the parts stays."""
+        self.head.forget(found)
 
     def strangeness(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""

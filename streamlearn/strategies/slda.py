@@ -1,7 +1,7 @@
 """Streaming linear discriminant analysis: Hayes and Kanan, "Lifelong machine learning with deep streaming linear
 discriminant analysis", CVPR Workshops 2020 (arXiv 1909.01520)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -82,9 +82,10 @@ class StreamingLDA(ClosedForm):
         self._add(kept.features.to(self.scatter), torch.tensor([label], device=self.scatter.device))
         self._solve()
 
-    def unlearn(self, kept: Kept) -> None:
-        """Take the sample out by Welford's update backwards."""
-        self._take_out(kept)
+    def unlearn(self, found: Sequence[Kept]) -> None:
+        """Take each sample out by Welford's update backwards."""
+        for kept in found:
+            self._take_out(kept)
         self._solve()
 
     def strangeness(self) -> torch.Tensor | None:
