@@ -230,7 +230,7 @@ class Joiner:
             return "l"
         waiting = next(packed)
         if early is not None:
-            self._join(join, event.id, waiting, early.label, event.time)
+            self._join(join, event.id, waiting, early.label)
             return "l"
         self._known[event.id] = None
         if self.waits:
@@ -242,7 +242,8 @@ class Joiner:
         """Take a label that did not come with its event, and return its letter."""
         waiting = self.pending.take(event_id)
         if waiting is not None:
-            self._join(join, event_id, waiting, label, time)
+            joined = self._join(join, event_id, waiting, label)
+            join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
             return "l"
         known = self._look(event_id)
         if known is UNKNOWN:
@@ -266,13 +267,13 @@ class Joiner:
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
-    def _join(self, join: Join, event_id: str, waiting: bytes, label: str, time: float) -> None:
+    def _join(self, join: Join, event_id: str, waiting: bytes, label: str) -> Joined:
         joined = self.pending.join(event_id, waiting, label)
         self._joined[event_id] = len(join.late), waiting
         join.hand_out(Sample(event_id, joined.tokens, label))
         join.late.append(joined)
-        join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
         self._known[event_id] = label
+        return joined
 
     def _look(self, event_id: str) -> object:
         """Return the label that an id has, None where it has none, `UNKNOWN` where the id is not remembered."""

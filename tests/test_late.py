@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from streamlearn import failpoints
+from streamlearn.exporter import CATALOGUE
+from streamlearn.state import state
 from streamlearn.transport.base import Message
 from tests.late import SHARES, invented, plan
 from tests.snapshots import same
@@ -214,6 +216,27 @@ def test_each_outcome_is_the_plans(make, seed):
     assert not past.service.joiner.early
     assert all(planned.outcomes.values()), SHARES
     assert sorted(p["id"] for p in past.predictions()) == sorted(f"e{n}" for n in range(400))
+
+
+def test_what_waits_and_what_came_late_is_shown(make):
+    past = make(joiner={"capacity": 5}, probes={"share": 0})
+    past.start()
+    send(past, *(event(f"e{n}", time=past.now - 60) for n in range(9)), event("e0"), label("z", "x"))
+    past.drain()
+    send(past, label("e8", "x"))
+    past.drain()
+    service = past.service
+    shown = {entry.name: dict(entry.read(service)) for entry in CATALOGUE}
+    assert (shown["pending_events"], shown["early_labels"]) == ({(): 4}, {(): 1})
+    assert shown["expired_events"] == {("ttl",): 0, ("capacity",): 4}
+    assert shown["duplicate_events"] == {(): 1}
+    assert shown["labels"]["orphan",] == 0
+    now = state(service)["now"]
+    assert (now["pending_events"], now["early_labels"], now["expired_events"], now["duplicate_events"]) == (4, 1, 4, 1)
+    assert now["label_delay_seconds"] == pytest.approx(60, abs=0.1)
+    past.start()
+    assert not sum(past.service.totals.delay.counts)  # nobody waits for what is learned again
+    assert past.service.totals.duplicates == 1
 
 
 @pytest.mark.parametrize("name", failpoints.NAMES)
