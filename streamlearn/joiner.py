@@ -166,28 +166,15 @@ class Joiner:
             labels: from the labels topic.
             now: seconds since 1970; a clock that is set back stands still here.
         """
-        self._now = now = max(now, self._now)
-        self._joined.clear()
+        self._now = max(now, self._now)
+        if self._joined:
+            self._joined.clear()
         join = Join()
         self._expire(join)  # 1
-        alone = [event for event, row in zip(events, rows, strict=True) if row >= 0]
-        if len(alone) == len(events) and not (self.waits or labels or len(self.pending) or self.early):
-            self._plain(join, events, served)
-        else:
-            waits = [n for n, event in enumerate(events) if rows[n] >= 0 and event.has_own_id and event.label is None]
-            some = [events[n] for n in waits]
-            packed = iter(self.pending.pack(some, [rows[n] for n in waits], served, now))
-            for event, row in zip(events, rows, strict=True):  # 2
-                if row < 0:
-                    join.duplicates += 1
-                    letter = "u" if event.label is None else self._labelled(join, event.id, event.label, event.received)
-                    join.letters.append(letter.upper())
-                elif not event.has_own_id or (event.label is not None and event.id not in self.early):
-                    self._plain(join, [event], served, row)
-                else:
-                    join.letters.append(self._came(join, event, served.tokens[row], row, packed))
-            for label in labels:  # 3
-                join.letters.append(self._labelled(join, label.id, label.label, label.time))
+        if events:
+            self._take(join, events, rows, served)  # 2
+        for label in labels:  # 3
+            join.letters.append(self._labelled(join, label.id, label.label, label.time))
         if len(self._known) >= self.config.window > 0:
             self._known, self._older = {}, self._known
         return join
@@ -210,6 +197,22 @@ class Joiner:
         early = zip(_unpack(state["early"]).items(), state["early_at"].tolist(), strict=True)
         self.early = OrderedDict((key, Early(label, at)) for (key, label), at in early if label is not None)
         self.pending.load_state_dict(state["pending"])
+
+    def _take(self, join: Join, events: Sequence[Event], rows: Sequence[int], served: Served) -> None:
+        if not (self.waits or len(self.pending) or self.early) and rows[-1] == len(rows) - 1:  # none came before
+            self._plain(join, events, served)
+            return
+        waits = [n for n, event in enumerate(events) if rows[n] >= 0 and event.has_own_id and event.label is None]
+        packed = iter(self.pending.pack([events[n] for n in waits], [rows[n] for n in waits], served, self._now))
+        for event, row in zip(events, rows, strict=True):
+            if row < 0:
+                join.duplicates += 1
+                letter = "u" if event.label is None else self._labelled(join, event.id, event.label, event.received)
+                join.letters.append(letter.upper())
+            elif not event.has_own_id or (event.label is not None and event.id not in self.early):
+                self._plain(join, [event], served, row)
+            else:
+                join.letters.append(self._came(join, event, served.tokens[row], row, packed))
 
     def _plain(self, join: Join, events: Sequence[Event], served: Served, row: int = 0) -> None:
         """Take events that bring their label or get none, for which nothing waits; `row` is the first one's."""
