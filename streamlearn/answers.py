@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from streamlearn.pending import NONE, TOP, Likely, pack_texts, unpack_texts
+from streamlearn.pending import NONE, TOP, Likely
 
 
 class Answers:
@@ -42,7 +42,7 @@ class Answers:
         """Return all of it, in columns."""
         rows = [likely for _, likely in self._said.values()]
         return {
-            "ids": pack_texts(self._said),
+            "ids": list(self._said),
             "numbers": torch.tensor([number for number, _ in self._said.values()], dtype=torch.int64),
             "classes": torch.tensor([each.classes for each in rows], dtype=torch.int32),
             "top": torch.tensor([each.top for each in rows], dtype=torch.int32).reshape(len(rows), TOP),
@@ -54,7 +54,7 @@ class Answers:
         columns = [state[name].tolist() for name in ("numbers", "classes", "top", "probabilities")]
         found = [
             (event_id, (number, Likely(classes, tuple(top), tuple(probabilities))))
-            for event_id, number, classes, top, probabilities in zip(unpack_texts(state["ids"]), *columns, strict=True)
+            for event_id, number, classes, top, probabilities in zip(state["ids"], *columns, strict=True)
         ]
         self._said = OrderedDict(found[max(0, len(found) - self.size) :])
 

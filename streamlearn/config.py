@@ -240,6 +240,8 @@ class Root(Config):
             raise ValueError(
                 "kafka.topics: events, labels, predictions, dead_letters and journal must be different topics"
             )
+        if topics.labels is not None and not self.joiner.window:
+            raise ValueError("joiner.window: with kafka.topics.labels ids are remembered; set it to 1 or more")
         return self
 
 

@@ -193,33 +193,18 @@ class Joiner:
             labels: from the labels topic, and between them what is to be forgotten.
             now: seconds since 1970; a clock that is set back stands still here.
         """
-        self._now = now = max(now, self._now)
-        self._joined.clear()
+        self._now = max(now, self._now)
+        if self._joined:
+            self._joined.clear()
         join = Join()
         self._expire(join)  # 1
-        alone = [event for event, row in zip(events, rows, strict=True) if row >= 0 and isinstance(event, Event)]
-        if len(alone) == len(events) and not (self.waits or labels or len(self.pending) or self.early):
-            self._plain(join, alone, served)
-        else:
-            new = [row for row in rows if row >= 0]
-            waits = [(each, row) for each, row in zip(alone, new, strict=True) if each.has_own_id and each.label is None]
-            packed = iter(self.pending.pack([each for each, _ in waits], [row for _, row in waits], served, now))
-            for event, row in zip(events, rows, strict=True):  # 2
-                if isinstance(event, Forget):
-                    self._forget(join, event.id)
-                elif row < 0:
-                    join.duplicates += 1
-                    letter = "u" if event.label is None else self._labelled(join, event.id, event.label, event.received)
-                    join.letters.append(letter.upper())
-                elif not event.has_own_id or (event.label is not None and event.id not in self.early):
-                    self._plain(join, [event], served, row)
-                else:
-                    join.letters.append(self._came(join, event, served.tokens[row], row, packed))
-            for label in labels:  # 3
-                if isinstance(label, Forget):
-                    self._forget(join, label.id)
-                else:
-                    join.letters.append(self._labelled(join, label.id, label.label, label.time))
+        if events:
+            self._take(join, events, rows, served)  # 2
+        for label in labels:  # 3
+            if isinstance(label, Forget):
+                self._forget(join, label.id)
+            else:
+                join.letters.append(self._labelled(join, label.id, label.label, label.time))
         if not self.config.window:
             self._known, self._older = {}, {}
         elif len(self._known) >= self.config.window:
@@ -245,6 +230,28 @@ class Joiner:
         self.early = OrderedDict((key, Early(label, at)) for (key, label), at in early if label is not None)
         self.pending.load_state_dict(state["pending"])
 
+    def _take(self, join: Join, events: Sequence[Event | Forget], rows: Sequence[int], served: Served) -> None:
+        new = [event for event, row in zip(events, rows, strict=True) if row >= 0 and type(event) is Event]
+        if not (self.waits or len(self.pending) or self.early) and len(new) == len(events):
+            self._plain(join, new, served)
+            return
+        places = (row for row in rows if row >= 0)
+        waits = [
+            (event, row) for event, row in zip(new, places, strict=True) if event.has_own_id and event.label is None
+        ]
+        packed = iter(self.pending.pack([event for event, _ in waits], [row for _, row in waits], served, self._now))
+        for event, row in zip(events, rows, strict=True):
+            if isinstance(event, Forget):
+                self._forget(join, event.id)
+            elif row < 0:
+                join.duplicates += 1
+                letter = "u" if event.label is None else self._labelled(join, event.id, event.label, event.received)
+                join.letters.append(letter.upper())
+            elif not event.has_own_id or (event.label is not None and event.id not in self.early):
+                self._plain(join, [event], served, row)
+            else:
+                join.letters.append(self._came(join, event, served.tokens[row], row, packed))
+
     def _plain(self, join: Join, events: Sequence[Event], served: Served, row: int = 0) -> None:
         """Take events that bring their label or get none, for which nothing waits; `row` is the first one's."""
         for at, event in enumerate(events, row):
@@ -264,7 +271,7 @@ class Joiner:
             return "l"
         waiting = next(packed)
         if early is not None:
-            self._join(join, event.id, waiting, early.label, event.time)
+            self._join(join, event.id, waiting, early.label)
             return "l"
         self._known[event.id] = None
         if self.waits:
@@ -276,7 +283,8 @@ class Joiner:
         """Take a label that did not come with its event, and return its letter."""
         waiting = self.pending.take(event_id)
         if waiting is not None:
-            self._join(join, event_id, waiting, label, time)
+            joined = self._join(join, event_id, waiting, label)
+            join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
             return "l"
         known = self._look(event_id)
         if known is UNKNOWN:
@@ -300,13 +308,13 @@ class Joiner:
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
-    def _join(self, join: Join, event_id: str, waiting: bytes, label: str, time: float) -> None:
+    def _join(self, join: Join, event_id: str, waiting: bytes, label: str) -> Joined:
         joined = self.pending.join(event_id, waiting, label)
         self._joined[event_id] = waiting
         join.hand_out(Sample(event_id, joined.tokens, label))
         join.late.append(joined)
-        join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
         self._known[event_id] = label
+        return joined
 
     def _forget(self, join: Join, event_id: str) -> None:
         """Let go of all that is known of an id; a label of it that was not handed out to be learned is `forgotten`."""

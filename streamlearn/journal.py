@@ -91,7 +91,8 @@ class Batch(_Common):
         "without a value: `f` its id was forgotten, and `g` stands for a label that went with it in the same batch.",
     )
     forgotten: tuple[Sha256, ...] = Field(
-        (), description="Of each `f`, in their order: the SHA-256 of the learner's name, a zero byte and the id, in UTF-8."
+        (),
+        description="Of each `f`, in their order: the SHA-256 of the learner's name, a zero byte and the id, in UTF-8.",
     )
     crashed: tuple[Place, ...] | None = Field(
         None,

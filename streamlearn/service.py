@@ -240,6 +240,7 @@ class Service:
             gone = self.learner.drop() + len(batch.seen.samples)
             self.totals.labels["discarded"] += gone
             batch = batch._replace(seen=batch.seen._replace(samples=[]))
+            batch.join.corrections.clear()
         return self._absorb(batch, record.now)
 
     def _prepare(self, records: Sequence[Record], now: float, crashed: Collection[Place] | None = None) -> Prepared:

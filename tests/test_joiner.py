@@ -242,6 +242,8 @@ def test_a_joined_sample_is_what_the_event_was():
     assert (first.slices, first.time, first.score) == ({"region": "eu", "vip": "true"}, 100.0, 0.111111)
     assert second.probability == 0
     assert join.delays == [60.0, 0.0]
+    take(own, late=labels(("c", "c4"), time=90.0))
+    assert take(own, [event("c", offset=2, time=100.0)]).delays == []  # it was early
 
 
 @pytest.mark.parametrize("classes", [1, 2, TOP, TOP + 1, 9])

@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from streamlearn import failpoints
+from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.exporter import CATALOGUE
+from streamlearn.state import state
 from streamlearn.transport.base import Message
 from tests.late import SHARES, invented, plan
 from tests.snapshots import same
@@ -216,6 +219,27 @@ def test_each_outcome_is_the_plans(make, seed):
     assert sorted(p["id"] for p in past.predictions()) == sorted(f"e{n}" for n in range(400))
 
 
+def test_what_waits_and_what_came_late_is_shown(make):
+    past = make(joiner={"capacity": 5}, probes={"share": 0})
+    past.start()
+    send(past, *(event(f"e{n}", time=past.now - 60) for n in range(9)), event("e0"), label("z", "x"))
+    past.drain()
+    send(past, label("e8", "x"))
+    past.drain()
+    service = past.service
+    shown = {entry.name: dict(entry.read(service)) for entry in CATALOGUE}
+    assert (shown["pending_events"], shown["early_labels"]) == ({(): 4}, {(): 1})
+    assert shown["expired_events"] == {("ttl",): 0, ("capacity",): 4}
+    assert shown["duplicate_events"] == {(): 1}
+    assert shown["labels"]["orphan",] == 0
+    now = state(service)["now"]
+    assert (now["pending_events"], now["early_labels"], now["expired_events"], now["duplicate_events"]) == (4, 1, 4, 1)
+    assert now["label_delay_seconds"] == pytest.approx(60, abs=0.1)
+    past.start()
+    assert not sum(past.service.totals.delay.counts)  # nobody waits for what is learned again
+    assert past.service.totals.duplicates == 1
+
+
 @pytest.mark.parametrize("name", failpoints.NAMES)
 def test_a_death_at_any_failpoint_changes_nothing(make, name):
     planned = plan(invented(60), delay=20)
@@ -330,3 +354,40 @@ def test_a_snapshot_without_a_join_begins_with_an_empty_one(past, tiny, tmp_path
     other.load_state_dict(state)
     assert other.totals.events == 1
     assert not len(other.joiner.pending)
+
+
+def test_labels_that_are_gone_are_refused_until_the_loss_is_accepted(past):
+    send(past, *(event(f"e{n}") for n in range(8)), *(label(f"e{n}", "x") for n in range(8)))
+    past.drain()
+    assert {place.topic for place in past.service.needed} == {"events", "labels"}
+    before = image(past.service)
+    past.start()
+    assert image(past.service) == before
+    place = next(each for each in past.service.positions if each.topic == "labels")
+    past.log.truncate(place, past.service.positions[place])
+    with pytest.raises(StreamlearnError, match=r"(?s)labels\[\d\].*were learned, and the log now gives.*accept_loss"):
+        past.start()
+    past.start(accept_loss=True)
+    assert past.recovery.lost
+    assert len(past.service.joiner.pending) > 0  # whose labels are gone
+    assert not past.service.needed
+
+
+def test_a_labels_topic_that_was_made_anew_or_is_not_named_any_more_is_refused(past):
+    past.topic_ids = {"events": "first", "labels": "one"}
+    past.start()
+    send(past, event("a"), label("a", "x"))
+    past.drain()
+    past.topic_ids = {"events": "first", "labels": "two"}
+    with pytest.raises(StreamlearnError, match=r"(?s)'labels': the topic was made anew"):
+        past.start()
+    past.topic_ids = {"events": "first", "labels": "one"}
+    past.inputs_ = ["events"]
+    with pytest.raises(ConfigError, match=r"(?s)kafka.topics.labels.*--max-events 0"):
+        past.start()
+    past.inputs_ = ["events", "labels"]
+    past.start()
+    past.save()
+    past.inputs_ = ["events"]
+    past.start()
+    assert past.service.totals.labels.total() + len(past.service.learner.waiting) == 1

@@ -169,6 +169,8 @@ def test_all_errors_are_told_at_once(write):
 
 def test_topics_differ(write):
     assert "must be different topics" in refusal(write(), ["kafka.topics.predictions=support-tickets"])
+    assert "must be different topics" in refusal(write(), ["kafka.topics.labels=support-tickets"])
+    assert "ids are remembered" in refusal(write(), ["kafka.topics.labels=answers", "joiner.window=0"])
 
 
 def test_a_missing_file_names_the_near_one(write):

@@ -116,6 +116,7 @@ function show(state) {
   tables.stages(state.stage_seconds);
   tables.drift(state.drift);
   tables.lag(state.lag);
+  tables.outcomes(state.outcomes, state.now);
   tables.deadLetters(state.dead_letters);
   status(state.status);
 }

@@ -1,4 +1,4 @@
-// The tables of the page: classes with bars, recent predictions, stages, drift signals, lag and dead letters.
+// The tables of the page: classes with bars, recent predictions, stages, drift signals, lag, labels and dead letters.
 // On a small screen the first two are drawn as grids, and then only roles say that they are tables.
 
 import { NONE, count, duration, element, figure, percent, plural, put } from "./format.js";
@@ -133,6 +133,16 @@ export function lag(partitions) {
   document.getElementById("lag").hidden = !sorted.length;
   bodyOf("lag").replaceChildren(...sorted.slice(0, PARTITIONS).map((each) =>
     row(head(`${each.topic} [${each.partition}]`), cell(count(each.records), "number"))));
+}
+
+export function outcomes(counts, now) {
+  const sorted = Object.entries(counts).filter(([, each]) => each > 0).sort(([, a], [, b]) => b - a);
+  const waits = now.pending_events || now.early_labels
+    ? `${plural(now.pending_events, "event")} without a label yet, ${plural(now.early_labels, "label")} without an event.` : "";
+  put("outcomes-note", waits || (sorted.length ? "" : "No label has come yet."));
+  document.getElementById("outcomes").hidden = !sorted.length;
+  bodyOf("outcomes").replaceChildren(...sorted.map(([outcome, each]) =>
+    row(head(outcome.replaceAll("_", " ")), cell(count(each), "number"))));
 }
 
 export function deadLetters(reasons) {

@@ -145,6 +145,19 @@ def test_it_shows_what_the_service_says(told, visit):
     assert page.locator(".called").count() == 4  # a mark for each signal that called drift
 
 
+def test_it_shows_what_waits_and_what_became_of_the_labels(visit):
+    service = FakeService(labels="support-labels")
+    service.totals.labels.update({"learned": 1200, "held_back": 3, "correction": 0})
+    service.totals.delay.observe(120, 7)
+    service.joiner.pending.update(dict.fromkeys(range(42)))
+    with serve(service, "127.0.0.1", 0, Dashboard(service)) as address:
+        page = live(visit(address))
+        expect(tile(page, "Waiting for a label")).to_have_text("42")
+        expect(page.get_by_text("labels come 2 min later")).to_be_visible()
+        expect(page.locator("#outcomes tbody tr")).to_have_text(["learned1,200", "held back3"])
+        expect(page.locator("#outcomes-note")).to_have_text("42 events without a label yet, 0 labels without an event.")
+
+
 def test_it_follows_the_service(empty, visit):
     service, dashboard, address = empty
     page = live(visit(address))
