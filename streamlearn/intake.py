@@ -1,7 +1,7 @@
 """The intake: what a batch's records hold, which events are new, and which label belongs to which event."""
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from streamlearn.answering import KILLED
 from streamlearn.dead_letters import DeadLetter
@@ -40,7 +40,7 @@ class Came(NamedTuple):
     def new(self) -> list[Event]:
         """The events that are to be answered."""
         if not self.rows or self.rows[-1] == len(self.rows) - 1:
-            return list(self.events)  # type: ignore[arg-type] - none of them has the row -1, so all are events
+            return cast(list[Event], self.events)  # none of them has the row -1
         return [event for event, row in zip(self.events, self.rows, strict=True) if row >= 0 and type(event) is Event]
 
 

@@ -44,8 +44,8 @@ class JoinerConfig(Config):
         ge=0,
         le=10_000_000,
         description="Learned samples whose features are kept, so that strategies with a closed form can take a wrong "
-        "label back, or a sample that is to be forgotten, and labelled events that are measured anew; later corrections "
-        "reach memory and probes alone. With kafka.topics.labels, or fields.id: $key.",
+        "label back, or a sample that is to be forgotten, and labelled events that are measured anew; later "
+        "corrections reach memory and probes alone. With kafka.topics.labels, or fields.id: $key.",
     )
 
 

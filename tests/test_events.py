@@ -294,7 +294,7 @@ def test_every_record_gives_one_outcome_and_a_batch_gives_what_its_records_give(
 
 
 def test_an_empty_batch_is_nothing():
-    assert decoder().decode([]) == ([], [])
+    assert decoder().decode([]) == ([], [], ())
 
 
 @pytest.mark.parametrize(

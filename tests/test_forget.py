@@ -1,4 +1,4 @@
-"""An id that is to be forgotten leaves the state, whatever became of it before; what a closed form learned of it too."""
+"""An id that is to be forgotten leaves the state, whatever became of it; what a closed form learned of it too."""
 
 import pytest
 import torch

@@ -28,7 +28,7 @@ def test_a_label_is_read():
 
 
 BAD = [
-    (None, "invalid-json", "cannot be forgotten yet"),
+    (None, "schema", "forget the id that is its key, and it has no key"),
     (b"", "invalid-json", "a label is a JSON object"),
     (b"  ", "invalid-json", "a label is a JSON object"),
     (b"{", "invalid-json", "not JSON"),

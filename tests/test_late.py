@@ -131,7 +131,7 @@ def test_what_waits_too_long_leaves(make):
 
 
 def test_bad_labels_are_dead_letters_and_no_events(past):
-    send(past, event("a"), ("labels", "a", b"{"), ("labels", "a", None), label("a", ["x"]), label("a", "x"))
+    send(past, event("a"), ("labels", "a", b"{"), ("labels", "a", b""), label("a", ["x"]), label("a", "x"))
     past.drain()
     reasons = Counter(dict(r.headers)["streamlearn.reason"].decode() for r in past.log.records("test.dead-letters"))
     assert reasons == {"invalid-json": 2, "label-type": 1}
