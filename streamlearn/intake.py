@@ -40,7 +40,7 @@ class Came(NamedTuple):
     def new(self) -> list[Event]:
         """The events that are to be answered."""
         if not self.rows or self.rows[-1] == len(self.rows) - 1:
-            return cast(list[Event], self.events)  # none of them has the row -1
+            return cast("list[Event]", self.events)  # none of them has the row -1
         return [event for event, row in zip(self.events, self.rows, strict=True) if row >= 0 and type(event) is Event]
 
 

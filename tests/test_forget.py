@@ -6,6 +6,7 @@ import torch
 from streamlearn import journal
 from streamlearn.closed import Recent
 from streamlearn.closed.recent import NONE
+from streamlearn.registry import ComponentSpec
 from streamlearn.snapshot import describe, found_in, load, older
 from streamlearn.strategies import strategies
 from streamlearn.strategies.base import ClosedForm
@@ -162,6 +163,31 @@ def test_a_closed_form_is_as_if_the_samples_had_never_come(tiny, strategy, passe
     one, other = statistics(first), statistics(second)
     for name, value in one.items():
         assert torch.allclose(value.double(), other[name].double(), rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.parametrize("strategy", ["ridge", "dual"])
+def test_five_hundred_in_mid_stream_leave_less_than_a_millionth(tiny, strategy):
+    """Against a learner that never saw them, in double precision; the features are single precision in both."""
+    whole = stream([n % 7 for n in range(1500)])
+    gone = {sample.id for sample in whole[600:1400] if int(sample.id[1:]) % 8 < 5}
+    assert len(gone) == 500
+    results = []
+    for forgets in (True, False):
+        own = build(tiny, strategy)
+        spec = ComponentSpec.model_validate({"name": strategy, "dtype": "float64"})
+        own.strategy = strategies.build(spec)
+        own.strategy.bind(own.model, 0)
+        own.strategy.recent = Recent(1000)
+        own.add(whole[:16])  # both number the classes alike
+        own.add([sample for sample in whole[16:] if forgets or sample.id not in gone])
+        if forgets:
+            assert own.strategy.forget([*gone]) == 500
+        own.flush()
+        results.append(statistics(own))
+    one, other = results
+    for name, value in one.items():
+        away = torch.linalg.vector_norm(value.double() - other[name].double())
+        assert away <= 1e-6 * torch.linalg.vector_norm(other[name].double()), name
 
 
 @each

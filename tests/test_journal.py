@@ -50,6 +50,7 @@ journal_records = st.one_of(
         decisions=st.lists(st.builds(Decision, name=name, step=count, values=objects), max_size=3).map(tuple),
         shed=count,
         taken=st.text("-lpd", max_size=20),
+        forgotten=st.lists(sha256, max_size=2).map(tuple),
         crashed=st.none() | st.lists(places, max_size=2).map(tuple),
     ),
     st.builds(Flush, **common),
@@ -106,6 +107,7 @@ def test_stands_in_the_journal_so():
         "decisions": [{"name": "promoted", "step": 5, "values": {}}],
         "shed": 0,
         "taken": "l-d",
+        "forgotten": [],
         "crashed": [["tickets", 0, 12]],
     }
 

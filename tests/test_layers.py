@@ -21,7 +21,7 @@ LAYERS = [
     ),
     (
         "transport.* schemas learner predictor prediction measures journal_log checkpoint storage failpoints watchdog "
-        "publisher pretrained plan files answering intake corrections"
+        "publisher pretrained plan files answering intake corrections erasure"
     ),
     "config settings ignored logs fingerprint",
     "service exporter state web keeper recovery",
