@@ -276,7 +276,10 @@ def test_every_record_gives_one_outcome_and_a_batch_gives_what_its_records_give(
     decoded = decoder(**chosen).decode(records)
     events = [each.source.offset for each in decoded.events]
     dead = [each.record.offset for each in decoded.dead_letters]
-    assert sorted(events + dead) == list(range(len(records)))
+    forgets = [each.source.offset for each in decoded.forgets]
+    assert sorted(events + dead + forgets) == list(range(len(records)))
+    assert forgets == sorted(forgets)
+    assert not forgets or chosen.get("id") == "$key"
     assert events == sorted(events)
     assert dead == sorted(dead)
     alone = decoder(**chosen)
@@ -284,6 +287,7 @@ def test_every_record_gives_one_outcome_and_a_batch_gives_what_its_records_give(
         one = alone.decode([each])
         assert one.events == [found for found in decoded.events if found.source.offset == each.offset]
         assert one.dead_letters == [found for found in decoded.dead_letters if found.record is each]
+        assert list(one.forgets) == [found for found in decoded.forgets if found.source.offset == each.offset]
     for found in decoded.events:
         assert found.text.strip()
         assert 1 <= len(found.id) <= 256
