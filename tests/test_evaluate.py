@@ -30,7 +30,16 @@ CONTRACT = {
 }
 TIMES = ("seconds", "stage_seconds", "samples_per_second")
 LEARNER = ("learner.batch_size=4", "learner.replay_size=4", "learner.head_learning_rate=0.05")
-FLOOR, CEILING = 0.85, 0.1  # 0.91 and 0.017 were measured
+FLOORS = {  # of final and prequential accuracy, with what was measured beside them in %
+    ("dual", "class-incremental"): (0.97, 0.84),  # 98.2 and 85.5
+    ("dual", "iid"): (0.97, 0.92),  # 98.3 and 93.2
+    ("er", "class-incremental"): (0.87, 0.24),  # 91.0 and 28.0
+    ("er", "iid"): (0.95, 0.82),  # 96.5 and 84.0
+    ("er-ace", "class-incremental"): (0.73, 0.16),  # 78.0 and 19.5
+    ("derpp", "class-incremental"): (0.89, 0.27),  # 92.8 and 30.8
+    ("slda", "class-incremental"): (0.94, 0.79),  # 95.5 and 81.3
+    ("ncm", "class-incremental"): (0.97, 0.83),  # 98.2 and 84.5
+}
 CLINC = "c86cceae4fd2f2066fb2c463f6c6a3c5454487720bc6157a49517b5e1fd26390"
 
 
@@ -468,8 +477,9 @@ def test_a_wrong_call_exits_with_2_and_no_traceback(arguments):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_rehearsal_on_a_part_of_clinc150_does_not_get_worse(tmp_path, data):
-    """20 classes with 30 samples each, in five groups: a floor that a regression of learning falls through."""
+@pytest.mark.parametrize(("strategy", "order"), list(FLOORS))
+def test_learning_a_part_of_clinc150_does_not_get_worse(tmp_path, data, strategy, order):
+    """20 classes with 30 samples each: floors that a regression of learning falls through."""
     whole = [json.loads(line) for line in (data / "clinc150" / "train.jsonl").read_text().splitlines()]
     test = [json.loads(line) for line in (data / "clinc150" / "test.jsonl").read_text().splitlines()]
     labels = sorted({row["label"] for row in whole})[:20]
@@ -479,11 +489,12 @@ def test_rehearsal_on_a_part_of_clinc150_does_not_get_worse(tmp_path, data):
         write(tmp_path / "train.jsonl", train),
         write(tmp_path / "test.jsonl", [row for row in test if row["label"] in labels]),
     )
-    order = streams.CLASS_INCREMENTAL
-    (job,) = planned(Request(*files, ("er",), order=order, groups=5, sets=("model.threads=1",)))
+    groups = 5 if order == streams.CLASS_INCREMENTAL else None
+    (job,) = planned(Request(*files, (strategy,), order=order, groups=groups, sets=("model.threads=1",)))
     try:
         found = run(job, threading.Event()).figures
     finally:
         torch.set_num_threads(threads)
-    assert found["final_accuracy"] > FLOOR
-    assert found["forgetting"] < CEILING
+    final, prequential = FLOORS[strategy, order]
+    assert found["final_accuracy"] > final
+    assert found["prequential_accuracy"] > prequential
