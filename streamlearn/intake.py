@@ -30,8 +30,8 @@ class Came(NamedTuple):
 
     records: Sequence[Record]
     of_events: int
-    events: Sequence[Event]
-    rows: Sequence[int]
+    events: list[Event]
+    rows: list[int]
     labels: Sequence[Label]
     dead_letters: Sequence[DeadLetter]
     killers: Sequence[Place]
@@ -40,7 +40,7 @@ class Came(NamedTuple):
     def new(self) -> list[Event]:
         """The events that are to be answered."""
         if not self.rows or self.rows[-1] == len(self.rows) - 1:
-            return list(self.events)
+            return self.events
         return [event for event, row in zip(self.events, self.rows, strict=True) if row >= 0]
 
 
@@ -118,7 +118,7 @@ class Intake:
             now: the batch's.
         """
         events, rows = came.events, came.rows
-        if len(answered) < len(came.new):
+        if len(answered) < len(rows) - rows.count(-1):
             there = {event.source: row for row, event in enumerate(answered)}
             kept = [at for at, event in enumerate(events) if rows[at] < 0 or event.source in there]
             events, rows = [events[at] for at in kept], [there.get(events[at].source, -1) for at in kept]
