@@ -275,6 +275,29 @@ def test_a_death_at_any_failpoint_changes_nothing(make, name):
     assert totals.labels.total() + len(past.service.learner.waiting) + len(waits.early) == came
 
 
+@pytest.mark.parametrize("steps", [1, None])
+def test_what_has_a_closed_form_is_corrected_until_learning_stops(make, steps):
+    past = make(strategy="ncm", probes={"share": 0}, learner={"batch_size": 4, "max_steps": steps})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 2}", f"w{n}") for n in range(4)))
+    past.drain()
+    before = past.service.learner.sha256()
+    send(past, label("e1", "c0"))
+    past.drain()
+    assert labels(past) == {"learned": 4, "correction": 1}
+    assert (past.service.learner.sha256() == before) == (steps == 1)
+    after = image(past.service)
+    past.save()
+    past.start()
+    assert image(past.service) == after
+    send(past, label("e1", "c1"))  # and back
+    past.drain()
+    restored = past.service.learner.strategy.means.counts.tolist()
+    assert restored == [2, 2]
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_what_was_served_is_measured_against_the_corrected_label(make, late):
     """As if the right label had come at once: nothing is learned in between, and the past goes through a snapshot."""
