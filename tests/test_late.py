@@ -367,6 +367,24 @@ def test_a_label_that_kills_time_and_again_is_a_dead_letter(past):
     assert follower.disagreements == 0
 
 
+def test_an_event_that_came_again_and_kills_is_a_dead_letter(past):
+    send(past, event("a"), event("b"))
+    past.drain()
+    send(past, event("a", "x"))
+    for _ in range(5):
+        with dying("predicted"):
+            past.start()
+            past.drain()
+    past.start()
+    past.drain()
+    assert past.service.totals.dead_letters == {"crashed": 1}
+    assert past.service.totals.duplicates == 0
+    assert list(past.service.joiner.pending.ids) == ["a", "b"]
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+    assert follower.disagreements == 0
+
+
 def test_a_snapshot_without_a_join_begins_with_an_empty_one(past, tiny, tmp_path):
     send(past, event("a"))
     past.drain()
