@@ -16,7 +16,7 @@ def correct(corrections: Mapping[str, str], learner: Learner, measures: Measures
     3. A sample that waits for a full batch is changed there.
     4. One that was learned is taken out of what has a closed form, with its old label, and in with the new one, while
        it is one of the last `joiner.correction_window`; and it is relabelled in the memory. What descended a gradient
-       is not undone: rehearsal goes on with the new label.
+       is not undone: rehearsal goes on with the new label. After `learner.max_steps` nothing changes any more.
     """
     for sample_id, label in corrections.items():
         measures.correct(sample_id, label)  # 1
@@ -29,6 +29,8 @@ def _relabel(learner: Learner, sample_id: str, label: str) -> None:
         if sample.id == sample_id:
             learner.waiting[at] = replace(sample, label=label)
             return
+    if learner.stopped:
+        return
     if sample_id in learner.memory or sample_id in learner.strategy.recent:  # 4
         number = learner.task.labels.add(label)
         learner.model.head.grow(len(learner.task.labels), learner.optimizer)

@@ -8,7 +8,7 @@ from streamlearn.dead_letters import DeadLetter
 from streamlearn.dead_letters import crashed as dead
 from streamlearn.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction
 from streamlearn.joiner import Join, Joiner
-from streamlearn.labels import LabelDecoder
+from streamlearn.labels import DecodedLabels, LabelDecoder
 from streamlearn.measures import Seen
 from streamlearn.pending import Served
 from streamlearn.predictor import Answer
@@ -25,13 +25,13 @@ class Came(NamedTuple):
         rows: numbers the events that come for the first time; -1 stands for the others.
         labels: the good records of the labels topic, and between them what is to be forgotten.
         dead_letters: the bad ones of both.
-        killers: labels among those, since the process did not survive them.
+        killers: labels, and events that came again, among those: the process did not survive them.
     """
 
     records: Sequence[Record]
     of_events: int
     events: Sequence[Event | Forget]
-    rows: Sequence[int]
+    rows: list[int]
     labels: Sequence[Label | Forget]
     dead_letters: Sequence[DeadLetter]
     killers: Sequence[Place]
@@ -86,22 +86,31 @@ class Intake:
         self._labels = LabelDecoder(decoder)
 
     def read(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Came:
-        """Decode the records, and say which events are new; labels among `crashed` are not tried."""
-        if self._topic is None:
-            decoded = self.decoder.decode(records)
-            events = _merged(decoded)
-            rows = self.joiner.first(events)
-            return Came(records, len(records), events, rows, (), decoded.dead_letters, ())
-        decoded = self.decoder.decode([record for record in records if record.topic != self._topic])
-        late = [record for record in records if record.topic == self._topic]
-        killers = [record for record in late if record[:3] in crashed] if crashed else []
-        labels = self._labels.decode([record for record in late if record not in killers])
+        """Decode the records, and say which events are new.
+
+        Of those that are in `crashed`, what is no new event is left out; new events are not tried by whoever answers.
+        """
+        own = records if self._topic is None else [record for record in records if record.topic != self._topic]
+        late = [] if self._topic is None else [record for record in records if record.topic == self._topic]
+        decoded = self.decoder.decode(own)
         events = _merged(decoded)
+        rows = self.joiner.first(events)
+        killers: list[Record] = []
+        if crashed:
+            again = {event.source for event, row in zip(events, rows, strict=True) if row < 0}
+            killers = [
+                each for each in records if each[:3] in crashed and (each.topic == self._topic or each[:3] in again)
+            ]
+            gone = {record[:3] for record in killers}
+            late = [record for record in late if record[:3] not in gone]
+            kept = [at for at, event in enumerate(events) if event.source not in gone]
+            events, rows = [events[at] for at in kept], [rows[at] for at in kept]
+        labels = self._labels.decode(late) if late else DecodedLabels([], [])
         return Came(
             records,
-            len(records) - len(late),
+            len(own),
             events,
-            self.joiner.first(events),
+            rows,
             labels.labels,
             [*decoded.dead_letters, *labels.dead_letters, *(dead(record, KILLED) for record in killers)],
             [Place(*record[:3]) for record in killers],
@@ -120,7 +129,7 @@ class Intake:
             now: the batch's.
         """
         events, rows = came.events, came.rows
-        if len(answered) < len(came.new):
+        if len(answered) < len(rows) - rows.count(-1):
             there = {event.source: row for row, event in enumerate(answered)}
             kept = [at for at, event in enumerate(events) if rows[at] < 0 or event.source in there]
             events, rows = [events[at] for at in kept], [there.get(events[at].source, -1) for at in kept]

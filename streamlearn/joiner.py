@@ -6,6 +6,7 @@ Pure: no I/O, no clock, no randomness. `now` is the journal's, so whoever takes 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from streamlearn.pending import NONE, Joined, Pending, Served, pack_texts, unpac
 from streamlearn.registry import Config
 from streamlearn.tasks import Labels
 
+_id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
 UNKNOWN: Final = object()  # nothing is remembered of the id
 OUTCOMES: Final = {"s": "duplicate", "c": "correction", "x": "expired"}  # of a label, by its letter in the journal
 
@@ -85,7 +87,6 @@ class Join:
     expired: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
     delays: list[float] = field(default_factory=list)
-    _rows: dict[str, int] = field(default_factory=dict)
 
     @property
     def told(self) -> list[tuple[int, str]]:
@@ -96,13 +97,12 @@ class Join:
         """Add a sample whose letter comes next; `row` is that of its answer, None where it waited."""
         if row is not None:
             self.here.append((row, len(self.samples)))
-        self._rows[sample.id] = len(self.samples)
         self.places.append(len(self.letters))
         self.samples.append(sample)
 
     def correct(self, event_id: str, label: str) -> None:
         """Give a sample another label: one of this batch is not learned yet, others went wherever they went."""
-        row = self._rows.get(event_id)
+        row = max((row for row, sample in enumerate(self.samples) if sample.id == event_id), default=None)
         if row is None:
             self.corrections[event_id] = label
         else:
@@ -111,9 +111,9 @@ class Join:
     def withdraw(self, event_id: str) -> int:
         """Take back the samples of an id; return how many there were: several where ids may repeat."""
         self.corrections.pop(event_id, None)
-        if event_id not in self._rows:
-            return 0
         rows = [row for row, sample in enumerate(self.samples) if sample.id != event_id]  # that stay
+        if len(rows) == len(self.samples):
+            return 0
         new = {row: number for number, row in enumerate(rows)}
         for row, place in enumerate(self.places):
             if row not in new:
@@ -121,7 +121,6 @@ class Join:
         gone = len(self.samples) - len(rows)
         self.samples, self.places = [self.samples[row] for row in rows], [self.places[row] for row in rows]
         self.here = [(answer, new[row]) for answer, row in self.here if row in new]
-        self._rows = {sample.id: row for row, sample in enumerate(self.samples)}
         self.late = [each for each in self.late if each.id != event_id]
         return gone
 
@@ -156,9 +155,9 @@ class Joiner:
         if set(map(type, events)) <= {Event}:
             if not (self.config.window or self.waits):
                 return list(range(len(events)))
-            ids = [event.id for event in events if event.has_own_id]  # type: ignore[union-attr]
+            ids = list(map(_id, events)) if all(map(_own, events)) else [_id(each) for each in events if _own(each)]
             places = (self._known.keys(), self._older.keys(), self.pending.ids)
-            if len(set(ids)) == len(ids) and all(each.isdisjoint(ids) for each in places):
+            if len(set(ids)) == len(ids) and all(not each or each.isdisjoint(ids) for each in places):
                 return list(range(len(events)))
         here: dict[str, bool] = {}  # whether the id came in this batch, or was forgotten
         rows, row = [], 0
@@ -254,11 +253,19 @@ class Joiner:
 
     def _plain(self, join: Join, events: Sequence[Event], served: Served, row: int = 0) -> None:
         """Take events that bring their label or get none, for which nothing waits; `row` is the first one's."""
-        for at, event in enumerate(events, row):
-            if event.label is not None:
-                join.hand_out(Sample(event.id, served.tokens[at], event.label), at)
-            join.letters.append("-" if event.label is None else "l")
-        if self.config.window or self.waits:
+        labels = list(map(_label, events))
+        if labels.count(None) == len(labels):
+            join.letters += "-" * len(labels)
+        else:
+            for at, (event, label) in enumerate(zip(events, labels, strict=True), row):
+                if label is not None:
+                    join.hand_out(Sample(event.id, served.tokens[at], label), at)
+                join.letters.append("-" if label is None else "l")
+        if not (self.config.window or self.waits):
+            return
+        if all(map(_own, events)):
+            self._known.update(zip(map(_id, events), labels, strict=True))
+        else:
             self._known.update((event.id, event.label) for event in events if event.has_own_id)
 
     def _came(self, join: Join, event: Event, tokens: IntArray, row: int, packed: Iterator[bytes]) -> str:

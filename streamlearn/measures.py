@@ -74,6 +74,8 @@ class Measures:
 
     def choose(self, join: Join) -> Seen:
         """Say which samples may be learned, and keep the others as probes."""
+        if not join.samples:
+            return Seen([], 0, "".join(join.letters))
         samples: list[Sample] = []
         letters = list(join.letters)
         for place, sample in zip(join.places, join.samples, strict=True):

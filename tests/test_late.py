@@ -275,6 +275,29 @@ def test_a_death_at_any_failpoint_changes_nothing(make, name):
     assert totals.labels.total() + len(past.service.learner.waiting) + len(waits.early) == came
 
 
+@pytest.mark.parametrize("steps", [1, None])
+def test_what_has_a_closed_form_is_corrected_until_learning_stops(make, steps):
+    past = make(strategy="ncm", probes={"share": 0}, learner={"batch_size": 4, "max_steps": steps})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 2}", f"w{n}") for n in range(4)))
+    past.drain()
+    before = past.service.learner.sha256()
+    send(past, label("e1", "c0"))
+    past.drain()
+    assert labels(past) == {"learned": 4, "correction": 1}
+    assert (past.service.learner.sha256() == before) == (steps == 1)
+    after = image(past.service)
+    past.save()
+    past.start()
+    assert image(past.service) == after
+    send(past, label("e1", "c1"))  # and back
+    past.drain()
+    restored = past.service.learner.strategy.means.counts.tolist()
+    assert restored == [2, 2]
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_what_was_served_is_measured_against_the_corrected_label(make, late):
     """As if the right label had come at once: nothing is learned in between, and the past goes through a snapshot."""
@@ -339,6 +362,24 @@ def test_a_label_that_kills_time_and_again_is_a_dead_letter(past):
     assert past.service.totals.dead_letters == {"crashed": 1}
     past.start()
     assert len(learned(past)) == 1
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+    assert follower.disagreements == 0
+
+
+def test_an_event_that_came_again_and_kills_is_a_dead_letter(past):
+    send(past, event("a"), event("b"))
+    past.drain()
+    send(past, event("a", "x"))
+    for _ in range(5):
+        with dying("predicted"):
+            past.start()
+            past.drain()
+    past.start()
+    past.drain()
+    assert past.service.totals.dead_letters == {"crashed": 1}
+    assert past.service.totals.duplicates == 0
+    assert list(past.service.joiner.pending.ids) == ["a", "b"]
     follower, _ = past.follower()
     assert image(follower) == image(past.service)
     assert follower.disagreements == 0

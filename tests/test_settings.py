@@ -332,6 +332,8 @@ def test_what_is_shown_can_be_loaded(write):
         (["memory.retrieval=class-balanced", "memory.policy=ring", "penalties=[lwf]"], []),
         (["model.name=package:x", "model.revision=main"], ["model.revision"]),
         (["model.revision=main"], []),
+        (["joiner.ttl=5", "joiner.window=5"], ["joiner.ttl"]),
+        (["joiner.ttl=5", "kafka.topics.labels=answers"], []),
     ],
 )
 def test_settings_without_effect_are_told(write, sets, expected):

@@ -47,16 +47,21 @@ def sent(folder, kafka, events, lines, rate=None):
     return Process(folder, *arguments, "--rate", str(rate))
 
 
-def deaths(folder, kafka, events, config, *, count, kills, rate, seed=0):
-    """Kill one learner after the other while the stream comes; return what the last one says."""
+def deaths(folder, kafka, events, config, *, count, kills, rate, seed=0, beside=None):
+    """Kill one learner after the other while the stream comes; return what the last one says.
+
+    `beside` is a process that sends labels meanwhile.
+    """
     draw = random.Random(seed)
     with sent(folder, kafka, events, stream(count), rate) as source:
         for _ in range(kills):
             killed(folder, config, draw)
         assert source.ends(3600) == 0, source.err
+    assert beside is None or beside.ends(600) == 0, beside.err
     return finished(folder, config)
 
 
+@pytest.mark.timeout(600)
 def test_a_few_deaths_at_random_moments(tmp_path, kafka, new_topic, fresh_name, learns):
     """Labels come with most events; those of the others on a topic of their own, before the event or after it."""
     events, labels = new_topic("events", partitions=4), new_topic("labels", partitions=2)
@@ -64,9 +69,7 @@ def test_a_few_deaths_at_random_moments(tmp_path, kafka, new_topic, fresh_name, 
     topics = {"topics": {"events": events, "labels": labels}}
     config = learner(tmp_path, name, kafka, events, kafka=topics, **learns)
     with sent(tmp_path, kafka, labels, late(1200), 9) as source:
-        deaths(tmp_path, kafka, events, config, count=1200, kills=4, rate=60)
-        assert source.ends(600) == 0, source.err
-    summary = finished(tmp_path, config)
+        summary = deaths(tmp_path, kafka, events, config, count=1200, kills=4, rate=60, beside=source)
     verdict = exact(kafka, name, events, 1200, labels)
     assert summary["events"] == 1200
     assert verdict.outcomes == summary["labels"]
