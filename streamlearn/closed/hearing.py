@@ -133,7 +133,6 @@ class HearingHead(RidgeHead):
             targets.append(target)
         if old is None:
             self.student.learn(rows, targets[0])
-            self.student.settle()
         elif new is None:
             self.student.unlearn(rows, targets[1])
         else:
