@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 from streamlearn.answering import KILLED
+from streamlearn.batch import Sample
 from streamlearn.dead_letters import DeadLetter
 from streamlearn.dead_letters import crashed as dead
 from streamlearn.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction
@@ -55,6 +56,19 @@ class Prepared(NamedTuple):
     join: Join
     seen: Seen
     crashed: tuple[Place, ...] | None  # see `journal.Batch`
+
+    @property
+    def unlabelled(self) -> list[tuple[int, Sample]]:
+        """The events that no label has come for, in order, each with the number of samples to be learned before it."""
+        join, found, before = self.join, [], 0
+        here, learned = dict(join.here), {sample.id for sample in self.seen.samples}
+        passed = {sample.id for sample in join.samples}.union(join.forgotten)
+        for row, event in enumerate(self.events):
+            if row in here:
+                before += join.samples[here[row]].id in learned
+            elif event.id not in passed:
+                found.append((before, Sample(event.id, self.answer.tokens[row], "")))
+        return found
 
     @property
     def taken(self) -> str:

@@ -91,6 +91,7 @@ class Learner:
         self.penalties = tuple(penalties) if strategy.descends and not strategy.frozen else ()
         self.step = 0
         self.waiting: list[Sample] = []
+        self.heard: list[Sample] = []  # events without a label that wait to be a batch
         self.usual = Usual()
         self._replayed = 0
         self._losses: dict[str, float] = {}  # of the step's samples, by id
@@ -108,12 +109,25 @@ class Learner:
     def add(self, samples: Sequence[Sample]) -> list[Update]:
         """Take samples in; learn every batch that is now full, and keep the rest waiting."""
         self.waiting.extend(samples)
+        if self.heard:
+            labelled = {sample.id for sample in samples}
+            self.heard = [each for each in self.heard if each.id not in labelled]
         updates = []
         size = self.config.batch_size
         while len(self.waiting) >= size and not self.stopped:
             batch, self.waiting = self.waiting[:size], self.waiting[size:]
             updates.append(self.update(batch))
         return updates
+
+    def hear(self, events: Sequence[Sample]) -> None:
+        """Take in events without a label, for a strategy that learns from them; their labels mean nothing."""
+        size = self.config.batch_size
+        self.heard.extend(events)
+        while len(self.heard) >= size and not self.stopped:
+            part, self.heard = self.heard[:size], self.heard[size:]
+            tokens = pad([each.tokens for each in part])
+            with self.stages("learn"), torch.no_grad():
+                self.strategy.overhear(self, Batch(tokens, np.zeros(size, np.int64), [each.id for each in part]))
 
     def flush(self) -> list[Update]:
         """Learn what waits now, though the batch is not full."""
@@ -237,6 +251,7 @@ class Learner:
                 "labels": list(self.task.labels.names),
                 "rows": self.model.head.size,
                 "waiting": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.waiting],
+                "heard": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.heard],
             },
         }
 
@@ -289,7 +304,10 @@ class Learner:
         if "usual" in state:  # else it begins anew
             self.usual.load_state_dict(state["usual"])
         self.step, self.model.trained = int(own["step"]), bool(own["trained"])
-        self.waiting = [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own["waiting"]]
+        self.waiting, self.heard = (
+            [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own.get(name, ())]
+            for name in ("waiting", "heard")
+        )
 
     def _check(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         own, memory = state["learner"], state["memory"]

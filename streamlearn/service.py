@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -304,7 +306,7 @@ class Service:
         self.purging |= self.root.snapshots.purge_on_forget and bool(batch.join.forgotten)
         correct(batch.join.corrections, self.learner, self.measures)
         self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
-        updates = self._learn(batch.seen.samples, now)
+        updates = self._learn(batch, now)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)
         return Turn(
             len(batch.came.records),
@@ -411,11 +413,15 @@ class Service:
                 MULTILINGUAL,
             )
 
-    def _learn(self, samples: Sequence[Sample], now: float) -> list[Update]:
-        updates: list[Update] = []
-        size = self.root.learner.batch_size
-        for start in range(0, len(samples), size):  # an update at a time, so that /healthz sees each of them
-            updates += self._learned(self.learner.add(samples[start : start + size]))
+    def _learn(self, batch: Prepared, now: float) -> list[Update]:
+        """Learn what has a label, and between that, in the order in which it came, what has none."""
+        samples, updates, at = batch.seen.samples, list[Update](), 0
+        if self.learner.strategy.hears:
+            for before, events in groupby(batch.unlabelled, key=itemgetter(0)):
+                updates += self._add(samples[at:before])
+                self.learner.hear([event for _, event in events])
+                at = before
+        updates += self._add(samples[at:])
         if given_up := self.learner.give_up():
             self.totals.labels["held_back"] += given_up
         if not self.learner.waiting:
@@ -423,6 +429,13 @@ class Service:
         elif updates or self._waiting_since is None:
             self._waiting_since = now
         return [*updates, *self._flushed()] if self._is_overdue(now) else updates
+
+    def _add(self, samples: Sequence[Sample]) -> list[Update]:
+        updates: list[Update] = []
+        size = self.root.learner.batch_size
+        for start in range(0, len(samples), size):  # an update at a time, so that /healthz sees each of them
+            updates += self._learned(self.learner.add(samples[start : start + size]))
+        return updates
 
     def flush(self) -> list[Update]:
         """Learn the partial batch that waits, and write in the journal that it was done."""

@@ -2,8 +2,9 @@
 
 from streamlearn.closed.features import LayerFeatures
 from streamlearn.closed.head import RidgeHead
+from streamlearn.closed.hearing import HearingHead
 from streamlearn.closed.least_squares import LeastSquares
 from streamlearn.closed.means import ClassMeans
 from streamlearn.closed.recent import Recent
 
-__all__ = ["ClassMeans", "LayerFeatures", "LeastSquares", "Recent", "RidgeHead"]
+__all__ = ["ClassMeans", "HearingHead", "LayerFeatures", "LeastSquares", "Recent", "RidgeHead"]

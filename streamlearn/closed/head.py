@@ -48,6 +48,7 @@ class RidgeHead:
         device = self.device = home(device)
         self.features = LayerFeatures(layers, width, size, seed=seed, device=device)
         self.regression = LeastSquares(self.features.size + layers * width, ridge=ridge, device=device, dtype=dtype)
+        self.regressions = [self.regression]  # all that learn what has a label
         self.means = ClassMeans(layers * width, device)
         self.settled = False  # whether the centre is fixed; until then the first samples are kept
         self.first_hidden = torch.zeros(0, layers, width, device=device)
@@ -58,11 +59,20 @@ class RidgeHead:
         """How many classes it knows."""
         return self.regression.weights.shape[1]
 
+    @property
+    def serving(self) -> LeastSquares:
+        """The regression that answers."""
+        return self.regression
+
+    def directions(self) -> torch.Tensor:
+        """Return the class means that answer, at unit length: (classes, L * d)."""
+        return self.means.directions()
+
     def evidence(self, hidden: torch.Tensor) -> Evidence:
         """Return what speaks for each known class in hidden states of shape (n, L, d)."""
         centred, rows = self._rows(hidden.to(self.device))
-        cosines = centred.flatten(1) @ self.means.directions().T
-        ridge = self.regression.predict(rows).float()
+        cosines = centred.flatten(1) @ self.directions().T
+        ridge = self.serving.predict(rows).float()
         strangeness = -(ridge.amax(1) + cosines.amax(1)) if self.classes else ridge.new_zeros(len(ridge))
         return Evidence(*(each.to(hidden.device) for each in (ridge, cosines * self._fading(), strangeness)))
 
@@ -73,16 +83,15 @@ class RidgeHead:
         `centred` and `expand` of `LayerFeatures`, but for the scale that makes one unit vector of L.
         """
         plain = self.means.sums.shape[1]
-        weight = self.regression.weights.T.to(torch.float64, copy=True)
+        weight = self.serving.weights.T.to(torch.float64, copy=True)
         weight[:, :plain] *= PLAIN
-        weight[:, :plain] += prototypes * (self._fading().unsqueeze(1) * self.means.directions())
+        weight[:, :plain] += prototypes * (self._fading().unsqueeze(1) * self.directions())
         weight[:, :plain] /= math.sqrt(self.features.layers)
         return (sharpness * weight).float()
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
         """Take in hidden states (n, L, d) with labels (n,) of `classes` known ones."""
-        self.regression.grow(classes)
-        self.means.grow(classes)
+        self._grow(classes)
         hidden, labels = hidden.to(self.device), labels.to(self.device)
         if not len(labels):
             return
@@ -96,8 +105,7 @@ class RidgeHead:
 
         The rows of the regression stay, and only what they are to give changes.
         """
-        self.regression.grow(classes)
-        self.means.grow(classes)
+        self._grow(classes)
         if not self.settled:
             self.first_labels[-kept.back] = label
             self._begin_anew()
@@ -109,7 +117,8 @@ class RidgeHead:
             change[0, kept.label] = -1
             self.means.add(centred.flatten(1), torch.tensor([kept.label]), -1.0)
         self.means.add(centred.flatten(1), torch.tensor([label]))
-        self.regression.retarget(rows, change)
+        for each in self.regressions:
+            each.retarget(rows, change)
 
     def forget(self, found: Sequence[Kept]) -> None:
         """Take learned samples out: as if they had never come, up to rounding. The centre stays, once it is fixed."""
@@ -128,12 +137,14 @@ class RidgeHead:
             targets = torch.zeros(len(block), self.regression.weights.shape[1], device=rows.device)
             targets[has.nonzero().flatten(), labels[has]] = 1
             self.means.add(centred[has].flatten(1), labels[has], -1.0)
-            self.regression.unlearn(rows, targets)
+            for each in self.regressions:
+                each.unlearn(rows, targets)
 
     def release(self, label: int) -> None:
         """Let go of what speaks for a class: what it meant, it means no more. What speaks against it stays."""
-        self.regression.settle()
-        self.regression.weights[:, label] = 0
+        for each in self.regressions:
+            each.settle()
+            each.weights[:, label] = 0
         self.means.clear(label)
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,6 +167,11 @@ class RidgeHead:
         self.first_hidden = state["first_hidden"].to(self.first_hidden).clone()
         self.first_labels = state["first_labels"].to(self.first_labels).clone()
 
+    def _grow(self, classes: int) -> None:
+        for each in self.regressions:
+            each.grow(classes)
+        self.means.grow(classes)
+
     def _fading(self) -> torch.Tensor:
         return ((self.means.counts > 0) / (1.0 + (self.means.counts / FEW) ** 2)).float()
 
@@ -169,9 +185,10 @@ class RidgeHead:
         targets = torch.zeros(len(labels), self.regression.weights.shape[1], device=rows.device)
         targets[torch.arange(len(labels), device=rows.device), labels] = 1
         self.means.add(centred.flatten(1), labels)
-        self.regression.learn(rows, targets)
-        if (self.regression.targets.sum(0) > self.means.counts / 2).any():  # a class is known at once
-            self.regression.settle()
+        for each in self.regressions:
+            each.learn(rows, targets)
+            if (each.targets.sum(0) > self.means.counts / 2).any():  # a class is known at once
+                each.settle()
 
     def _begin(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
         """While the centre still moves with each batch, begin anew with all samples so far."""
@@ -183,7 +200,8 @@ class RidgeHead:
             self.first_hidden, self.first_labels = self.first_hidden[:0].clone(), self.first_labels[:0].clone()
 
     def _begin_anew(self) -> None:
-        self.regression.reset()
+        for each in self.regressions:
+            each.reset()
         self.means.clear()
         if not len(self.first_labels):
             return

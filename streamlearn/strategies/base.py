@@ -108,6 +108,15 @@ class Strategy:
         The labels' numbers are below `len(learner.task.labels)`, which may have grown since the last batch.
         """
 
+    @property
+    def hears(self) -> bool:
+        """Whether it learns from events without a label."""
+        return False
+
+    def overhear(self, learner: Rehearsing, batch: Batch) -> None:
+        """Learn from events without a label; the batch's labels mean nothing."""
+        raise NotImplementedError
+
     def correct(self, sample_id: str, label: int, classes: int) -> bool:
         """Let a sample that was absorbed speak for another label, of `classes` known ones, if `recent` still has it.
 

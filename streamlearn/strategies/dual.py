@@ -109,6 +109,7 @@ class Dual(Ridge):
         hidden, rehearsed = self._answers(learner, batch)  # 1
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
+        self.unhear(batch.ids)
         self._strangeness = None
         if known := self.head.classes:
             if rehearsed is not None:

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from streamlearn.batch import Batch, Tokens, pad
-from streamlearn.closed import RidgeHead
+from streamlearn.closed import HearingHead, RidgeHead
 from streamlearn.closed.fusion import Fusion
 from streamlearn.closed.head import Evidence
 from streamlearn.closed.recent import Kept
@@ -40,6 +40,13 @@ class ClosedFormConfig(BaseConfig):
         description="Random features; twice as many cost four times the time and memory. Not set: four for each "
         "number that is read, at most 6144.",
     )
+    unlabelled: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Learn from events without a label too, by what they are taken for; so many of the last are judged "
+        "anew as labels come. 0: none. Takes the statistics twice.",
+    )
     ridge: float = Field(10.0, gt=0, description="What is added to the diagonal of the regression.")
     dtype: Literal["float32", "float64"] = Field(
         "float32", description="Of the regression's statistics. float64 takes twice the memory."
@@ -63,9 +70,10 @@ def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tupl
     layers = config.layers or tuple(sorted({max(1, layer) for layer in usual}))
     features = config.features or min(6144, 4 * len(layers) * width)
     dtype = torch.float64 if config.dtype == "float64" else torch.float32
-    return layers, RidgeHead(
-        len(layers), width, features, ridge=config.ridge, seed=seed, device=model.device, dtype=dtype
-    )
+    of: Any = {"ridge": config.ridge, "seed": seed, "device": model.device, "dtype": dtype}
+    if config.unlabelled:
+        return layers, HearingHead(len(layers), width, features, capacity=config.unlabelled, **of)
+    return layers, RidgeHead(len(layers), width, features, **of)
 
 
 def _hidden(model: Model) -> tuple[int, int]:
@@ -123,6 +131,7 @@ class Ridge(ClosedForm):
         hidden, _ = learner.model.read(batch.tokens, self.layers)
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
+        self.unhear(batch.ids)
         self._strangeness = None
         if known := self.head.classes:
             evidence = self.head.evidence(hidden)
@@ -130,6 +139,30 @@ class Ridge(ClosedForm):
             self.fusion.learn(some(evidence, labels < known), None, labels[labels < known])
         self.head.learn(hidden, labels, len(learner.task.labels))
         self.remember(batch, rows, hidden, labels)
+
+    @property
+    def hears(self) -> bool:
+        """Whether it learns from events without a label."""
+        return isinstance(self.head, HearingHead)
+
+    def overhear(self, learner: Rehearsing, batch: Batch) -> None:
+        """Learn from events without a label, by what they are taken for."""
+        if isinstance(self.head, HearingHead):
+            hidden, _ = learner.model.read(batch.tokens, self.layers)
+            rows = finite(hidden)
+            self.head.overhear(
+                [each for each, fine in zip(batch.ids, rows.tolist(), strict=True) if fine], hidden[rows]
+            )
+
+    def unhear(self, ids: Sequence[str]) -> None:
+        """Take back what was learned of events without a label: their labels have come, or they are to be forgotten."""
+        if isinstance(self.head, HearingHead):
+            self.head.unhear(ids)
+
+    def forget(self, ids: Sequence[str]) -> int:
+        """Take the samples out with the labels that they were learned with, or what they were taken for."""
+        self.unhear(ids)
+        return super().forget(ids)
 
     def relearn(self, kept: Kept, label: int, classes: int) -> None:
         """Correct regression and means; what was learned of the weights of the parts stays."""

@@ -8,6 +8,7 @@ other setting at its default. What a number is compared with was measured in the
 - clinc-tail: in random order, and the j-th class keeps 100 / j^0.7 of its samples.
 - clinc-swap: in random order; from the middle on, ten pairs of classes have swapped labels. `swapped` and `others` are
   the final accuracy on those classes and on all others.
+- clinc-few: in random order, and nine of ten have no label.
 - clinc-cipher: in random order, and each letter of the texts is replaced by another: the encoder knows no word of them.
 - snips, snips-iid: SNIPS, 7 intents in 7 groups, and in random order.
 
@@ -33,7 +34,7 @@ from streamlearn.evaluate.run import Job, Lap, memory_bytes, run
 from streamlearn.evaluate.streams import CLASS_INCREMENTAL
 from streamlearn.files import opened, records
 
-STREAMS = ("clinc", "clinc-iid", "clinc-tail", "clinc-swap", "clinc-cipher", "snips", "snips-iid")
+STREAMS = ("clinc", "clinc-iid", "clinc-tail", "clinc-swap", "clinc-few", "clinc-cipher", "snips", "snips-iid")
 Rows = list[dict[str, Any]]
 
 
@@ -75,6 +76,14 @@ def swap(rows: Rows, test: Rows, seed: int) -> tuple[Rows, Rows, set[str]]:
     return rows[:half] + renamed(rows[half:]), renamed(test), set(other)
 
 
+def few(rows: Rows, seed: int) -> Rows:
+    """Take the label from nine of ten."""
+    draw = random.Random(seed)
+    rows = [row if draw.random() < 1 / 10 else {"text": row["text"]} for row in rows]
+    draw.shuffle(rows)
+    return rows
+
+
 def cipher(rows: Rows) -> Rows:
     """Replace each letter by another, the same one everywhere."""
     letters = string.ascii_lowercase
@@ -94,10 +103,12 @@ def one(stream: str, strategy: str, seed: int, folder: Path, *, sets: list[str],
         groups = 7
     if kind == "iid":
         order, groups = "iid", None
-    elif kind in {"tail", "swap", "cipher"}:
+    elif kind in {"tail", "swap", "few", "cipher"}:
         order, rows, test = "as-is", read(train), read(source / "test.jsonl")
         if kind == "tail":
             rows = tail(rows, seed)
+        elif kind == "few":
+            rows = few(rows, seed)
         elif kind == "cipher":
             order, rows, test = "iid", cipher(rows), cipher(test)
         else:
