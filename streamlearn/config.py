@@ -196,6 +196,13 @@ class Root(Config):
     kafka: KafkaConfig
     fields: Fields = Field(Fields(), description="Where an event's parts stand in your payload.")
     model: ModelConfig
+    warm_start: str | None = Field(
+        None,
+        min_length=1,
+        description="A labelled file (JSON lines or CSV, also .gz; Arrow or Parquet), or a folder of them, that is "
+        "learned before the first event.",
+        examples=["./history.jsonl.gz"],
+    )
     task: ComponentSpec = Field(description="What is predicted.")
     strategy: ComponentSpec = Field(
         ComponentSpec(name="dual"), description="How the new is learned without losing the old."

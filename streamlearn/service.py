@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from streamlearn import failpoints, journal
-from streamlearn.batch import Sample
+from streamlearn.batch import IntArray, Sample
 from streamlearn.config import Root
 from streamlearn.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.dead_letters import crashed as dead
@@ -82,6 +82,14 @@ class Progress(NamedTuple):
 
     done: int
     total: int
+
+
+class Warmed(NamedTuple):
+    """How much of the warm start was learned: the file by its digest, the next row, and how many it has."""
+
+    sha256: str
+    next: int
+    rows: int
 
 
 class Keeper(Protocol):
@@ -154,6 +162,8 @@ class Service:
         self.started_at = time.monotonic()
         self.positions = source.positions()  # the next offset of each partition that is not in a committed batch
         self.progress: Progress | None = None  # while the past is applied again
+        self.warmed: Warmed | None = None  # None: it began without a warm start, or did not begin yet
+        self.warming: Progress | None = None  # rows, while that is done
         self.disagreements = 0  # batches that came out otherwise when they were applied again
         self.suspect: Place | None = None  # the record that killed the process
         self.alone = 0  # so many polls are still taken one record at a time, to find the one that kills
@@ -311,6 +321,17 @@ class Service:
         updates = self._learn(batch.seen.samples, now)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)
         return Turn(batch.events, batch.predictions, batch.dead_letters, updates, self.measures.detections, probes)
+
+    def warm(self, part: Warmed, events: Sequence[Event], seen: Seen, tokens: Sequence[IntArray], now: float) -> Turn:
+        """Learn a part of the warm start, of which nothing was served; with the last one what waits too."""
+        self.warmed = part
+        self.measures.meet(events, tokens)
+        if seen.probes:
+            self.totals.labels["probe"] += seen.probes
+        updates = self._learn(seen.samples, now)
+        if part.next >= part.rows:
+            updates = [*updates, *self._flushed()]
+        return Turn(updates=updates, probes=self.measures.probe(len(seen.samples) + seen.probes))
 
     def _given_up(self, record: Record, now: float) -> Collection[Place] | None:
         """Name what is not to be tried. Where records are taken alone, the journal is told which one comes next."""
@@ -501,6 +522,7 @@ class Service:
                 "totals": self.totals.state_dict(),
                 "decoder": self.decoder.state_dict(),
                 "waiting_since": self._waiting_since,
+                "warmed": None if self.warmed is None else list(self.warmed),
                 "positions": [[*tp, offset] for tp, offset in sorted(self.positions.items())],
             },
         }
@@ -517,6 +539,7 @@ class Service:
         self.totals.load_state_dict(own["totals"])
         self.decoder.load_state_dict(own["decoder"])
         self._waiting_since = own["waiting_since"]
+        self.warmed = Warmed(*own["warmed"]) if own.get("warmed") else None
         self.positions.update({TopicPartition(topic, number): offset for topic, number, offset in own["positions"]})
 
     def _learned(self, updates: list[Update]) -> list[Update]:

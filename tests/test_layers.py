@@ -21,10 +21,10 @@ LAYERS = [
     ),
     (
         "transport.* schemas learner predictor prediction measures journal_log checkpoint storage failpoints watchdog "
-        "publisher pretrained plan files"
+        "publisher pretrained plan files warm_file"
     ),
     "config settings ignored logs fingerprint",
-    "service exporter state web keeper recovery",
+    "service exporter state web keeper recovery warm",
     (
         "assembly run replay snapshot demo doctor produce tail scenarios generate docs dashboards dashboards.* "
         "evaluate evaluate.* cli "

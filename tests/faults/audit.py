@@ -118,6 +118,7 @@ def audit(address: str, name: str, topic: str) -> Verdict:  # noqa: C901, PLR091
             wrong += [] if has_label == (letter != "-") else [f"{place} has a label and no outcome, or the reverse"]
     outcomes = journal[-1]["outcomes"] if journal else {}
     handed = Counter(letters.values())
+    handed.update("".join(record["taken"] for record in journal if record["kind"] == "warm"))
     if outcomes.get("probe", 0) != handed["p"]:
         wrong.append(f"{handed['p']} labels became probes, and {outcomes.get('probe', 0)} were counted")
     learned = sum(count for outcome, count in outcomes.items() if outcome != "probe")
