@@ -1,5 +1,5 @@
-"""A learner that begins with a file, in processes of its own on a real broker: killed or stopped on the way, it is ready
-only once it knows the file, and learns each row once."""
+"""A learner that begins with a file, in processes of its own on a real broker: killed or stopped on the way, it is
+ready only once it knows the file, and learns each row once."""
 
 import json
 import re
