@@ -8,7 +8,7 @@ from streamlearn.strategies import strategies
 
 DESCENT = {
     "steps_per_batch", "optimizer", "learning_rate", "head_learning_rate", "weight_decay", "momentum", "clip_norm",
-    "dropout",
+    "dropout", "new_class",
 }  # fmt: skip
 
 
@@ -46,6 +46,8 @@ def _by_the_strategy(root: Root) -> list[str]:
     elif held and strategy.frozen:
         found.append(f"penalties: ignored with {named}, whose encoder stands still")
     learner = root.learner.model_fields_set
+    if strategy.frozen and strategy.descends and "new_class" in learner:
+        found.append(f"learner.new_class: ignored with {named}, whose closed form answers for a new class")
     if strategy.frozen:
         told = sorted({"freeze", "frozen_layers", "train_embeddings"} & learner)
         found += [f"learner.{each}: ignored with {named}, whose encoder stands still" for each in told]

@@ -16,8 +16,8 @@ LAYERS = [
     "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events batch",
     (
         "totals model branch strangeness tasks tasks.* drift drift.* memory memory.* closed closed.* "
-        "strategies strategies.* penalties penalties.* evaluation probes probe_store cohort continual journal pending "
-        "joiner"
+        "strategies strategies.* penalties penalties.* imprint evaluation probes probe_store cohort continual journal "
+        "pending joiner"
     ),
     (
         "transport.* schemas learner predictor prediction measures journal_log checkpoint storage failpoints watchdog "
