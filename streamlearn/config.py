@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.events import Fields
+from streamlearn.label_requests import LabelRequestsConfig
 from streamlearn.learner import LearnerConfig
 from streamlearn.logs import LogsConfig
 from streamlearn.memory import MemoryConfig, policies, retrievals
@@ -215,6 +216,7 @@ class Root(Config):
     probes: ProbesConfig = ProbesConfig()
     drift: DriftConfig = DriftConfig()
     serving: ServingConfig = ServingConfig()
+    label_requests: LabelRequestsConfig = LabelRequestsConfig()
     snapshots: SnapshotsConfig
     recovery: RecoveryConfig = RecoveryConfig()
     metrics: MetricsConfig = MetricsConfig()

@@ -24,6 +24,8 @@ def ignored(root: Root) -> list[str]:
         found.append("learner.momentum: ignored with learner.optimizer 'adamw'")
     if learner.train_embeddings and learner.freeze != "none":
         found.append(f"learner.train_embeddings: ignored while learner.freeze is {learner.freeze!r}")
+    if "at_random" in root.label_requests.model_fields_set and not root.label_requests.budget:
+        found.append("label_requests.at_random: ignored while label_requests.budget is 0")
     found += _by_the_strategy(root)
     if root.model.revision and (root.model.name.startswith("package:") or Path(root.model.name).is_dir()):
         found.append("model.revision: ignored, since model.name is not a hub id")

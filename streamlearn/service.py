@@ -25,6 +25,7 @@ from streamlearn.dead_letters import crashed as dead
 from streamlearn.drift import Detection
 from streamlearn.errors import StreamlearnError
 from streamlearn.events import Event, EventDecoder, Place, Prediction, encode_predictions
+from streamlearn.label_requests import LabelRequests
 from streamlearn.learner import Learner, Update
 from streamlearn.measures import Measures, Seen
 from streamlearn.prediction import predictions
@@ -155,6 +156,7 @@ class Service:
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
         self.measures = measures
+        self.requests = LabelRequests(root.label_requests, seed=root.seed, probes=root.probes.share)
         self.prequential, self.probes, self.monitor = measures.prequential, measures.probes, measures.monitor
         self.stop = stop or threading.Event()
         self.ready = False
@@ -442,7 +444,7 @@ class Service:
 
     def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
         serving = self.root.serving
-        return predictions(
+        made = predictions(
             events,
             answer,
             self.learner.task.labels.names,
@@ -451,6 +453,7 @@ class Service:
             abstain_below=serving.abstain_below,
             novel_share=serving.novel_share,
         )
+        return self.requests.mark(events, answer, made)
 
     def _warn(self, events: Sequence[Event], answer: Answer, *, quiet: bool) -> None:
         """Say once what makes a stream less useful than its owner may think."""
@@ -521,6 +524,7 @@ class Service:
             "service": {
                 "totals": self.totals.state_dict(),
                 "decoder": self.decoder.state_dict(),
+                "requests": self.requests.state_dict(),
                 "waiting_since": self._waiting_since,
                 "warmed": None if self.warmed is None else list(self.warmed),
                 "positions": [[*tp, offset] for tp, offset in sorted(self.positions.items())],
@@ -538,6 +542,8 @@ class Service:
         self.measures.load_state_dict(state["measures"])
         self.totals.load_state_dict(own["totals"])
         self.decoder.load_state_dict(own["decoder"])
+        if "requests" in own:
+            self.requests.load_state_dict(own["requests"])
         self._waiting_since = own["waiting_since"]
         self.warmed = Warmed(*own["warmed"]) if own.get("warmed") else None
         self.positions.update({TopicPartition(topic, number): offset for topic, number, offset in own["positions"]})
@@ -564,6 +570,7 @@ class Service:
         totals.events += len(batch.records)
         totals.predictions.update(None if each.abstained else each.label for each in batch.predictions)
         totals.novel += sum(each.novel for each in batch.predictions)
+        totals.label_requests += sum(bool(each.label_requested) for each in batch.predictions)
         totals.dead_letters.update(letter.reason for letter in batch.dead_letters)
         if batch.seen.probes:
             totals.labels["probe"] += batch.seen.probes

@@ -24,6 +24,7 @@ class Totals:
     samples_replayed: int = 0
     steps_skipped: int = 0
     novel: int = 0
+    label_requests: int = 0
     tokens: int = 0
     unknown_tokens: int = 0
     # Of this process alone: they are not in the state.

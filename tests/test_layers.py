@@ -20,8 +20,8 @@ LAYERS = [
         "pending joiner"
     ),
     (
-        "transport.* schemas learner predictor prediction measures journal_log checkpoint storage failpoints watchdog "
-        "publisher pretrained plan files warm_file"
+        "transport.* schemas learner label_requests predictor prediction measures journal_log checkpoint storage "
+        "failpoints watchdog publisher pretrained plan files warm_file"
     ),
     "config settings ignored logs fingerprint",
     "service exporter state web keeper recovery warm",
