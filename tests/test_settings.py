@@ -330,6 +330,10 @@ def test_what_is_shown_can_be_loaded(write):
         (["memory.retrieval=class-balanced", "memory.policy=ring", "penalties=[lwf]"], []),
         (["model.name=package:x", "model.revision=main"], ["model.revision"]),
         (["model.revision=main"], []),
+        (["label_requests.at_random=0.5"], ["label_requests.at_random"]),
+        (["label_requests={budget: 0.1, at_random: 0.5}"], []),
+        (["strategy=dual", "learner.new_class=mean"], ["learner.new_class"]),
+        (["strategy=ncm", "learner.new_class=mean"], ["learner.new_class"]),
     ],
 )
 def test_settings_without_effect_are_told(write, sets, expected):

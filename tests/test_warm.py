@@ -11,6 +11,7 @@ import torch
 
 from streamlearn import failpoints, journal
 from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.evaluate.command import Request, planned
 from streamlearn.state import status
 from streamlearn.transport.base import Message
 from streamlearn.warm import WarmStart
@@ -353,3 +354,9 @@ def test_a_fine_tuned_checkpoint_begins_with_its_labels_and_learns_the_files(tmp
         before = image(life.service)
         follower, _ = life.follower()
         assert image(follower) == before
+
+
+def test_an_evaluation_says_that_it_ignores_it(tiny, tmp_path, file, caplog):
+    request = Request(train=str(file), sets=[f"warm_start={tmp_path}/gone.jsonl"], model=str(tiny))
+    assert len(list(planned(request))) == 1
+    assert "warm_start: ignored" in caplog.text
