@@ -53,7 +53,7 @@ class LearnerConfig(Config):
         "layers: the embeddings and the lowest `frozen_layers` layers stand still."
     )  # fmt: skip
     frozen_layers: int = Field(0, ge=0, description="With `freeze: layers`: how many, counted from the embeddings.")
-    new_class: Literal["zeros", "mean"] = Field("zeros", description="Of a new class's row; mean: of its features.")
+    new_class: Literal["zeros", "mean"] = Field("mean", description="Of a new class's row; mean: of its features.")
     train_embeddings: bool = Field(False, description="Train the word embeddings too.")
 
 
