@@ -40,6 +40,8 @@ from streamlearn.transport.embedded import EmbeddedBroker
 from streamlearn.transport.kafka import KafkaSettings, KafkaSource
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_outlet import KafkaOutlet
+from streamlearn.warm import WarmStart
+from streamlearn.warm_file import WarmFile
 
 log = logging.getLogger(__name__)
 
@@ -160,16 +162,18 @@ class Connections:
     retention: Mapping[str, float]
 
     def restore(self, service: Service) -> bool:
-        """Bring the service to where the last one stopped, and let it write snapshots from now on.
+        """Bring the service to where the last one stopped, and let it write snapshots from now on; one at the beginning
+        of its life does its warm start.
 
         Returns whether that came to its end: a service that is told to stop meanwhile has nothing to write down.
 
         Raises:
             StreamlearnError: what is needed is gone, and `recovery.accept_loss` is off.
         """
+        warm = WarmStart(self.settings.root.warm_start)
         if self.recovery is None:
             log.warning("the embedded broker forgets everything, so nothing that is learned is kept either")
-            return True
+            return warm.begin(service)
         if not self.recovery.run(service):
             return False
         snapshots = self.settings.root.snapshots
@@ -184,7 +188,8 @@ class Connections:
         )
         if self.recovery.lost:  # accepted once, and settled by a snapshot that needs nothing of what is gone
             service.keeper.save(service, service.clock())
-        return True
+        with self.fenced_or_not():
+            return warm.begin(service)
 
     @contextmanager
     def fenced_or_not(self) -> Iterator[None]:
@@ -249,6 +254,8 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
                 found = plan(journal_log, root.snapshots.keep)
             if not found.positions:
                 found.writer = _first_writer(snapshots, topics.journal, accept_loss=root.recovery.accept_loss)
+                if root.warm_start is not None:
+                    WarmFile(root.warm_start)  # what is not there is told before the model is loaded
         inputs = [] if admin.embedded else [admin.describe(name) for name in topics.inputs]
         topic_ids = {each.name: each.id for each in inputs}
         retention = {each.name: float(each.config.get("retention.ms", -1)) / 1000 for each in inputs}

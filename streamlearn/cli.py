@@ -250,10 +250,13 @@ def config_check(config: ConfigFile, sets: Sets = None) -> None:
     """Check a configuration without starting anything."""
     from streamlearn.ignored import ignored
     from streamlearn.settings import load
+    from streamlearn.warm_file import WarmFile
 
     settings = load(config, sets or [])
     for line in ignored(settings.root):
         typer.echo(f"warning: {line}", err=True)
+    if settings.root.warm_start is not None:
+        WarmFile(settings.root.warm_start)  # says what is wrong with it
     typer.echo(f"{config}: in order")
 
 

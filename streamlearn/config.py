@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.events import Fields
 from streamlearn.joiner import JoinerConfig
+from streamlearn.label_requests import LabelRequestsConfig
 from streamlearn.learner import LearnerConfig
 from streamlearn.logs import LogsConfig
 from streamlearn.memory import MemoryConfig, policies, retrievals
@@ -211,6 +212,13 @@ class Root(Config):
     kafka: KafkaConfig
     fields: Fields = Field(Fields(), description="Where an event's parts stand in your payload.")
     model: ModelConfig
+    warm_start: str | None = Field(
+        None,
+        min_length=1,
+        description="A labelled file (JSON lines or CSV, also .gz; Arrow or Parquet), or a folder of them, that is "
+        "learned before the first event.",
+        examples=["./history.jsonl.gz"],
+    )
     task: ComponentSpec = Field(description="What is predicted.")
     strategy: ComponentSpec = Field(
         ComponentSpec(name="dual"), description="How the new is learned without losing the old."
@@ -224,6 +232,7 @@ class Root(Config):
     probes: ProbesConfig = ProbesConfig()
     drift: DriftConfig = DriftConfig()
     serving: ServingConfig = ServingConfig()
+    label_requests: LabelRequestsConfig = LabelRequestsConfig()
     snapshots: SnapshotsConfig
     recovery: RecoveryConfig = RecoveryConfig()
     metrics: MetricsConfig = MetricsConfig()

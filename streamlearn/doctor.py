@@ -18,6 +18,7 @@ from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import missing
+from streamlearn.warm_file import WarmFile
 
 
 def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:
@@ -38,6 +39,7 @@ def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:
         "model": lambda: _model(settings),
         "folder": lambda: _folder(settings),
         "metrics": lambda: _port(settings),
+        **({"warm start": lambda: _warm_start(settings)} if settings.root.warm_start is not None else {}),
     }
     for name, check in checks.items():
         try:
@@ -54,6 +56,11 @@ def _broker(settings: Settings) -> str:
     if servers == "embedded":
         return "embedded: started with the run"
     return f"{servers} answers, {len(Admin(client_settings(settings, servers)).topics())} topics"
+
+
+def _warm_start(settings: Settings) -> str:
+    files = WarmFile(str(settings.root.warm_start)).files
+    return ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if files[3:] else "")
 
 
 def _topics(settings: Settings, *, fix: bool) -> str:

@@ -94,7 +94,8 @@ class Prediction(NamedTuple):
 
     `top` holds label and score, likeliest first. Scores are finite and are written as they are, so whoever makes a
     prediction rounds them: a float32 made a float has ten digits that say nothing. `novelty`, 0 to 1, is None while
-    nobody knows what is usual; `novel` is whether it is too high for a class that is known.
+    nobody knows what is usual; `novel` is whether it is too high for a class that is known. `label_requested` is None
+    where no label is ever asked for.
     """
 
     id: str
@@ -108,6 +109,7 @@ class Prediction(NamedTuple):
     source: Place
     novelty: float | None = None
     novel: bool = False
+    label_requested: bool | None = None
 
 
 class Decoded(NamedTuple):
@@ -330,6 +332,7 @@ def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Me
                         "champion_step": champion_step,
                         "source": {"topic": source[0], "partition": source[1], "offset": source[2]},
                         "predicted_at": at,
+                        **({} if asked is None else {"label_requested": asked}),
                     }
                 ),
                 event_id.encode(),
@@ -348,6 +351,7 @@ def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Me
             source,
             novelty,
             novel,
+            asked,
         ) in predictions
     ]
 

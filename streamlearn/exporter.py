@@ -136,6 +136,18 @@ CATALOGUE: tuple[Entry, ...] = (
         ("bound",),
     ),
     Entry(
+        "label_requests",
+        "counter",
+        "Events whose label was asked for (label_requests.budget).",
+        lambda s: _one(s.totals.label_requests),
+    ),
+    Entry(
+        "label_request_share",
+        "gauge",
+        "Share of the latest 1,000 events without a label whose label was asked for (fraction).",
+        lambda s: _if_known(s.requests.share),
+    ),
+    Entry(
         "labels",
         "counter",
         "Labels by what became of them.",

@@ -9,6 +9,8 @@
     snapshot-named    the journal names it, and older ones are still there
     started           the journal has the new start, and nothing was applied again
     reapplied         one batch of the past was applied again
+    warming           a part of the warm start's file was read, nothing was done with it
+    warmed            that part was learned, and no snapshot tells of it
 
 The variable STREAMLEARN_FAILPOINT kills a process at one of them: `committed`, or `committed:3` for its third time.
 """
@@ -31,6 +33,8 @@ Failpoint = Literal[
     "snapshot-named",
     "started",
     "reapplied",
+    "warming",
+    "warmed",
 ]
 NAMES: Final[tuple[Failpoint, ...]] = get_args(Failpoint)
 VARIABLE: Final = "STREAMLEARN_FAILPOINT"

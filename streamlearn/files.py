@@ -37,13 +37,19 @@ def opened(file: str) -> Iterator[BinaryIO]:
         with cast("BinaryIO", gzip.open(path, "rb")) if file.endswith(".gz") else path.open("rb") as stream:
             yield stream
     except (OSError, EOFError, zlib.error) as error:
-        there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() and not path.exists() else []
-        near = get_close_matches(path.name, there, 1)
+        near = nearest(path)
         raise ConfigError(
             f"cannot be read: {getattr(error, 'strerror', None) or error}",
             where=file,
-            mend=f"did you mean {path.with_name(near[0])}?" if near else "give the path of a file, or -",
+            mend=f"did you mean {near}?" if near else "give the path of a file, or -",
         ) from error
+
+
+def nearest(path: Path) -> Path | None:
+    """Return the file beside a path where there is nothing that has the most similar name; None without one."""
+    there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() and not path.exists() else []
+    near = get_close_matches(path.name, there, 1)
+    return path.with_name(near[0]) if near else None
 
 
 def records(stream: BinaryIO, *, as_csv: bool) -> Iterator[bytes]:
@@ -52,8 +58,17 @@ def records(stream: BinaryIO, *, as_csv: bool) -> Iterator[bytes]:
     Raises:
         ConfigError: it is no CSV that can be read; says in which line.
     """
+    return (value for _, value in numbered(stream, as_csv=as_csv))
+
+
+def numbered(stream: BinaryIO, *, as_csv: bool) -> Iterator[tuple[int, bytes]]:
+    """Yield what `records` yields, each with the number of its line, from 1; of a row that has several, the last.
+
+    Raises:
+        ConfigError: it is no CSV that can be read; says in which line.
+    """
     if not as_csv:
-        yield from (line.rstrip(b"\r\n") for line in stream if line.strip())
+        yield from ((at, line.rstrip(b"\r\n")) for at, line in enumerate(stream, 1) if line.strip())
         return
     try:
         text = (line.decode("utf-8-sig" if i == 0 else "utf-8") for i, line in enumerate(stream))
@@ -71,7 +86,8 @@ def records(stream: BinaryIO, *, as_csv: bool) -> Iterator[bytes]:
                     where=f"CSV line {rows.line_num}",
                     mend="put a text that holds commas into double quotes",
                 )
-            yield orjson.dumps({field: value for field, value in row.items() if field and value not in (None, "")})
+            given = {field: value for field, value in row.items() if field and value not in (None, "")}
+            yield rows.line_num, orjson.dumps(given)
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8: {error}", where="CSV", mend="save the file as UTF-8") from error
     except csv.Error as error:

@@ -22,6 +22,7 @@ FREE: Final = frozenset(
         "kafka.topics.predictions",
         "kafka.topics.dead_letters",
         "kafka.topics.journal",
+        "warm_start",  # the journal has its digest
         "snapshots",
         "recovery",
         "web",

@@ -8,7 +8,7 @@ from streamlearn.strategies import strategies
 
 DESCENT = {
     "steps_per_batch", "optimizer", "learning_rate", "head_learning_rate", "weight_decay", "momentum", "clip_norm",
-    "dropout",
+    "dropout", "new_class",
 }  # fmt: skip
 
 
@@ -24,6 +24,8 @@ def ignored(root: Root) -> list[str]:
         found.append("learner.momentum: ignored with learner.optimizer 'adamw'")
     if learner.train_embeddings and learner.freeze != "none":
         found.append(f"learner.train_embeddings: ignored while learner.freeze is {learner.freeze!r}")
+    if "at_random" in root.label_requests.model_fields_set and not root.label_requests.budget:
+        found.append("label_requests.at_random: ignored while label_requests.budget is 0")
     found += _by_the_strategy(root)
     if root.kafka.topics.labels is None:
         told = sorted({"ttl", "capacity", "correction_window"} & root.joiner.model_fields_set)
@@ -49,6 +51,8 @@ def _by_the_strategy(root: Root) -> list[str]:
     elif held and strategy.frozen:
         found.append(f"penalties: ignored with {named}, whose encoder stands still")
     learner = root.learner.model_fields_set
+    if strategy.frozen and strategy.descends and "new_class" in learner:
+        found.append(f"learner.new_class: ignored with {named}, whose closed form answers for a new class")
     if strategy.frozen:
         told = sorted({"freeze", "frozen_layers", "train_embeddings"} & learner)
         found += [f"learner.{each}: ignored with {named}, whose encoder stands still" for each in told]

@@ -101,6 +101,26 @@ class Batch(_Common):
     )
 
 
+class Warm(_Common):
+    """A part of the warm start's file was read; learning from it comes after this record."""
+
+    kind: Literal["warm"] = "warm"
+    sha256: Sha256 = Field(description="Of the file; of a folder, of the names, sizes and bytes of its files.")
+    rows: Count = Field(
+        description="How many rows the file has. The part that ends with them is the last: what waits for a full batch "
+        "is learned with it."
+    )
+    start: Count = Field(description="The part's first row, counted from 0.")
+    next: Count = Field(description="The next part's first row.")
+    digest: Sha256 = Field(description="SHA-256 of the part's rows, as it is of a range of records.")
+    model_step: Count = Field(description="Optimizer steps that the learning weights had taken before this part.")
+    taken: str = Field(
+        pattern=r"^[-lpd]*$",
+        description="What became of each row, a letter each: `-` has no label, `l` its label goes to the learner, `p` "
+        "it is kept as a probe, `d` it cannot be taken.",
+    )
+
+
 class Flush(_Common):
     """What waits for a full batch is learned now."""
 
@@ -137,7 +157,7 @@ class Discard(_Common):
     batch: Count = Field(description="The batch's sequence number.")
 
 
-JournalRecord = Start | Batch | Flush | Snapshot | Attempt | Discard
+JournalRecord = Start | Warm | Batch | Flush | Snapshot | Attempt | Discard
 
 records: TypeAdapter[JournalRecord] = TypeAdapter(
     Annotated[

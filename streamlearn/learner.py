@@ -16,6 +16,7 @@ from streamlearn import rng
 from streamlearn.batch import Batch, Sample, pad
 from streamlearn.branch import stack_of
 from streamlearn.errors import ConfigError
+from streamlearn.imprint import imprint
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model, digest
 from streamlearn.penalties import Penalty
@@ -52,6 +53,7 @@ class LearnerConfig(Config):
         "layers: the embeddings and the lowest `frozen_layers` layers stand still."
     )  # fmt: skip
     frozen_layers: int = Field(0, ge=0, description="With `freeze: layers`: how many, counted from the embeddings.")
+    new_class: Literal["zeros", "mean"] = Field("mean", description="Of a new class's row; mean: of its features.")
     train_embeddings: bool = Field(False, description="Train the word embeddings too.")
 
 
@@ -159,6 +161,8 @@ class Learner:
         labels = np.array([self.task.labels.add(sample.label) for sample in samples])  # 1
         self.model.head.grow(len(self.task.labels), self.optimizer)
         batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
+        if self.config.new_class == "mean" and self.strategy.descends and not self.strategy.frozen:
+            imprint(self.model, batch, known)
         before, self._first = self.step, None
         losses: list[float] = []
         noted: dict[str, float] = {}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamlearn.answers import Answers, nothing_said
-from streamlearn.batch import Sample
+from streamlearn.batch import IntArray, Sample
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
 from streamlearn.events import Event, Prediction
@@ -130,6 +130,13 @@ class Measures:
             return False
         number = self.labels.number(label)
         return self.prequential.relabel(found[0], label, found[1].of(NONE if number is None else number))
+
+    def meet(self, events: Sequence[Event], tokens: Sequence[IntArray]) -> None:
+        """Get to know the classes of labelled events that nobody asked about: what is like them is not far off."""
+        rows = [row for row, event in enumerate(events) if event.label is not None]
+        if self.monitor is not None and rows:
+            embeddings = self.model.word_means([tokens[row] for row in rows])
+            self.novelty.learn(embeddings, [str(events[row].label) for row in rows])
 
     def probe(self, labelled: int) -> list[Result]:
         """Let the served model answer the probes that are due after so many more labelled events."""

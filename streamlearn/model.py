@@ -56,7 +56,7 @@ class GrowingLinear(nn.Module):
     """A linear layer whose outputs grow one by one without moving the ones that are there.
 
     Rows are allocated ahead in powers of two, so that most growth changes no tensor at all; rows beyond `size` are
-    zero, get no gradient and stay zero. New rows start at zero: a class that was never learned scores its bias, 0.
+    zero, get no gradient and stay zero. New rows are zero too, until `imprint` or a step fills them.
     """
 
     def __init__(self, features: int, *, bias: bool = True) -> None:

@@ -218,6 +218,15 @@ class PredictionPayload(TypedDict):
     predicted_at: Annotated[
         str, Field(description="When, in UTC, to the millisecond.", json_schema_extra={"format": "date-time"})
     ]
+    label_requested: NotRequired[
+        Annotated[
+            bool,
+            Field(
+                description="Whether a label for this event is worth its cost; only there where label_requests.budget "
+                "is set."
+            ),
+        ]
+    ]
 
 
 @with_config(

@@ -162,7 +162,10 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
         found.killers.pop(record.batch, None)
     else:
         found.attempt = None
-        if isinstance(record, journal.Batch):
+        if isinstance(record, journal.Warm):  # a batch of the file's rows
+            found.lived, found.batches = found.lived + 1, found.batches + 1
+            found.killers = Counter({each: n for each, n in found.killers.items() if not isinstance(each, int)})
+        elif isinstance(record, journal.Batch):
             found.lived += 1
             for each in list(found.killers):
                 if isinstance(each, int) or any(

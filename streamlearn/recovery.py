@@ -19,6 +19,7 @@ from streamlearn.journal_log import Entry, JournalLog, Refetch
 from streamlearn.plan import Plan, tail
 from streamlearn.service import Progress, Service, Turn
 from streamlearn.transport.base import Source, TopicPartition
+from streamlearn.warm import WarmStart
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class Recovery:
             log.warning("of %d batches some records are gone; what was left of them was learned", self.lost)
         return True
 
-    def follow(
+    def follow(  # noqa: C901 - one record after the other, by its kind
         self, service: Service, pointer: Pointer | None, *, until: int | None = None, careful: bool = False
     ) -> Iterator[tuple[journal.JournalRecord, Turn | None]]:
         """Apply the records after a snapshot's one by one; yields each, a batch with its turn once it is learned.
@@ -208,21 +209,25 @@ class Recovery:
                 service.positions = dict(positions)
             start = self._start_of(journal_log, first.record)
             ids = start.topic_ids if start is not None else {}
+            warm = WarmStart(service.root.warm_start)
             with self.open_inputs(positions) as source:
                 refetch = Refetch(source, positions)
                 for entry in entries:
                     record = entry.record
-                    if isinstance(record, journal.Batch | journal.Flush) and start is not None:
+                    if isinstance(record, journal.Warm | journal.Batch | journal.Flush) and start is not None:
                         self._obey(service, start)
                         start = None
+                    if careful and isinstance(record, journal.Warm | journal.Batch):
+                        attempt = journal.Attempt(**service.common(service.clock()), batch=record.seq)
+                        service.publisher.commit(attempt)
                     if isinstance(record, journal.Batch):
                         there = [each for each in record.ranges if self._is_there(each.topic, ids)]
                         records, lost = refetch.take(there, lossy=self.accept_loss)
                         self.lost += lost or len(there) < len(record.ranges)
-                        if careful:
-                            attempt = journal.Attempt(**service.common(service.clock()), batch=record.seq)
-                            service.publisher.commit(attempt)
                         yield record, service.reapply(record, records, learn=record.seq not in discarded)
+                        continue
+                    if isinstance(record, journal.Warm):
+                        yield record, self._warm(warm, service, record, learn=record.seq not in discarded)
                         continue
                     if isinstance(record, journal.Flush):
                         service.reflush()
@@ -232,6 +237,11 @@ class Recovery:
                             ids = record.topic_ids
                             refetch.move({TopicPartition(topic, n): offset for topic, n, offset in record.positions})
                     yield record, None
+
+    def _warm(self, warm: WarmStart, service: Service, record: journal.Warm, *, learn: bool) -> Turn | None:
+        turn = warm.again(service, record, learn=learn, lossy=self.accept_loss)
+        self.lost += turn is None
+        return turn
 
     def _is_there(self, topic: str, ids: Mapping[str, str]) -> bool:
         """Say whether a topic is still the one that was read when these were the ids."""
@@ -274,7 +284,7 @@ class Recovery:
             return self.found.batches
         with self.open_journal() as journal_log:
             entries = self._entries(journal_log, pointer, until)
-            return sum(isinstance(entry.record, journal.Batch) for entry in entries)
+            return sum(isinstance(entry.record, journal.Warm | journal.Batch) for entry in entries)
 
     def _compare(self, service: Service, before: journal.Start | None) -> None:
         """Say what is different from the last start, and refuse what would make the past another one."""

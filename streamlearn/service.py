@@ -21,7 +21,7 @@ import numpy as np
 
 from streamlearn import failpoints, journal
 from streamlearn.answering import Answering
-from streamlearn.batch import Sample
+from streamlearn.batch import IntArray, Sample
 from streamlearn.config import Root
 from streamlearn.corrections import correct
 from streamlearn.dead_letters import DeadLetter, encode_dead_letter
@@ -30,8 +30,9 @@ from streamlearn.drift import Detection
 from streamlearn.erasure import erase
 from streamlearn.events import Event, Place, Prediction, encode_predictions
 from streamlearn.intake import Intake, Prepared
+from streamlearn.label_requests import LabelRequests
 from streamlearn.learner import Learner, Update
-from streamlearn.measures import Measures
+from streamlearn.measures import Measures, Seen
 from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer, Predictor
 from streamlearn.probes import Result
@@ -67,6 +68,14 @@ class Progress(NamedTuple):
 
     done: int
     total: int
+
+
+class Warmed(NamedTuple):
+    """How much of the warm start was learned: the file by its digest, the next row, and how many it has."""
+
+    sha256: str
+    next: int
+    rows: int
 
 
 class Keeper(Protocol):
@@ -133,6 +142,7 @@ class Service:
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
         self.measures = measures
+        self.requests = LabelRequests(root.label_requests, seed=root.seed, probes=root.probes.share)
         self.prequential, self.probes, self.monitor = measures.prequential, measures.probes, measures.monitor
         self.stop = stop or threading.Event()
         self.ready = False
@@ -140,6 +150,8 @@ class Service:
         self.started_at = time.monotonic()
         self.positions = source.positions()  # the next offset of each partition that is not in a committed batch
         self.progress: Progress | None = None  # while the past is applied again
+        self.warmed: Warmed | None = None  # None: it began without a warm start, or did not begin yet
+        self.warming: Progress | None = None  # rows, while that is done
         self.disagreements = 0  # batches that came out otherwise when they were applied again
         self.suspect: Place | None = None  # the record that killed the process
         self.alone = 0  # so many polls are still taken one record at a time, to find the one that kills
@@ -306,7 +318,8 @@ class Service:
         self.purging |= self.root.snapshots.purge_on_forget and bool(batch.join.forgotten)
         correct(batch.join.corrections, self.learner, self.measures)
         self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
-        updates = self._learn(batch, now)
+        unlabelled = batch.unlabelled if self.learner.strategy.hears else ()
+        updates = self._learn(batch.seen.samples, now, unlabelled)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)
         return Turn(
             len(batch.came.records),
@@ -317,6 +330,17 @@ class Service:
             self.measures.detections,
             probes,
         )
+
+    def warm(self, part: Warmed, events: Sequence[Event], seen: Seen, tokens: Sequence[IntArray], now: float) -> Turn:
+        """Learn a part of the warm start, of which nothing was served; with the last one what waits too."""
+        self.warmed = part
+        self.measures.meet(events, tokens)
+        if seen.probes:
+            self.totals.labels["probe"] += seen.probes
+        updates = self._learn(seen.samples, now)
+        if part.next >= part.rows:
+            updates = [*updates, *self._flushed()]
+        return Turn(updates=updates, probes=self.measures.probe(len(seen.samples) + seen.probes))
 
     def _given_up(self, record: Record, now: float) -> Collection[Place] | None:
         """Name what is not to be tried. Where records are taken alone, the journal is told which one comes next."""
@@ -379,7 +403,7 @@ class Service:
 
     def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
         serving = self.root.serving
-        return predictions(
+        made = predictions(
             events,
             answer,
             self.learner.task.labels.names,
@@ -388,6 +412,7 @@ class Service:
             abstain_below=serving.abstain_below,
             novel_share=serving.novel_share,
         )
+        return self.requests.mark(events, answer, made)
 
     def _warn(self, events: Sequence[Event], answer: Answer, *, quiet: bool) -> None:
         """Say once what makes a stream less useful than its owner may think."""
@@ -413,14 +438,15 @@ class Service:
                 MULTILINGUAL,
             )
 
-    def _learn(self, batch: Prepared, now: float) -> list[Update]:
-        """Learn what has a label, and between that, in the order in which it came, what has none."""
-        samples, updates, at = batch.seen.samples, list[Update](), 0
-        if self.learner.strategy.hears:
-            for before, events in groupby(batch.unlabelled, key=itemgetter(0)):
-                updates += self._add(samples[at:before])
-                self.learner.hear([event for _, event in events])
-                at = before
+    def _learn(
+        self, samples: Sequence[Sample], now: float, unlabelled: Sequence[tuple[int, Sample]] = ()
+    ) -> list[Update]:
+        """Learn what has a label, and between that what has none, each before the sample of that number."""
+        updates, at = list[Update](), 0
+        for before, events in groupby(unlabelled, key=itemgetter(0)):
+            updates += self._add(samples[at:before])
+            self.learner.hear([event for _, event in events])
+            at = before
         updates += self._add(samples[at:])
         if given_up := self.learner.give_up():
             self.totals.labels["held_back"] += given_up
@@ -470,8 +496,10 @@ class Service:
             "service": {
                 "totals": self.totals.state_dict(),
                 "decoder": self.intake.decoder.state_dict(),
+                "requests": self.requests.state_dict(),
                 "waiting_since": self._waiting_since,
                 "purging": self.purging,
+                "warmed": None if self.warmed is None else list(self.warmed),
                 "positions": [[*tp, offset] for tp, offset in sorted(self.positions.items())],
             },
         }
@@ -489,7 +517,10 @@ class Service:
         self.intake.decoder.load_state_dict(own["decoder"])
         if "joiner" in state:  # else nothing waits, and no id is remembered
             self.joiner.load_state_dict(state["joiner"])
+        if "requests" in own:
+            self.requests.load_state_dict(own["requests"])
         self._waiting_since, self.purging = own["waiting_since"], own.get("purging", False)
+        self.warmed = Warmed(*own["warmed"]) if own.get("warmed") else None
         self.positions.update({TopicPartition(topic, number): offset for topic, number, offset in own["positions"]})
 
     def _learned(self, updates: list[Update]) -> list[Update]:
@@ -518,6 +549,7 @@ class Service:
         totals.expired.update(join.expired)
         totals.predictions.update(None if each.abstained else each.label for each in batch.predictions)
         totals.novel += sum(each.novel for each in batch.predictions)
+        totals.label_requests += sum(bool(each.label_requested) for each in batch.predictions)
         totals.dead_letters.update(letter.reason for letter in batch.dead_letters)
         if batch.seen.probes:
             totals.labels["probe"] += batch.seen.probes

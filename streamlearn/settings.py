@@ -19,7 +19,7 @@ from streamlearn.errors import ConfigError
 from streamlearn.registry import ComponentSpec, Config
 
 PREFIX = "STREAMLEARN_"
-SCALARS = ("name", "seed")
+SCALARS = ("name", "seed", "warm_start")
 HIDDEN = "'********'"  # in quotes: a bare * would be a YAML alias
 SECRET_WORDS = ("password", "secret", "token", "key.pem", "jaas", "credential")
 
@@ -215,7 +215,7 @@ def _collect_lines(node: yaml.Node | None, where: Where, lines: dict[Where, int]
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Where, Any]]:
-    """Yield the variables that name a setting: those with a double underscore, and STREAMLEARN_NAME and _SEED."""
+    """Yield the variables that name a setting: those with a double underscore, and those of `SCALARS`."""
     for name in sorted(environment):
         parts = name.removeprefix(PREFIX).lower().split("__")
         if not name.startswith(PREFIX) or (len(parts) == 1 and parts[0] not in SCALARS):

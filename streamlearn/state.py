@@ -4,7 +4,7 @@
 no value yet. Event ids are never in it; texts and their labels only where `web.show_payloads` is true.
 
     name, version, time, uptime_seconds
-    status         starting, live, stalled (no turn for `limits.progress_seconds`) or stopping
+    status         starting, recovering, warming up, live, stalled (no turn for `limits.progress_seconds`) or stopping
     topics         {events, labels, predictions, dead_letters}; labels is None where they come in events alone
     model          {name, task, strategy, device, step, champion_step}
     now            the figures: totals, prequential measures over the last `window` labels, forgetting, rates, lag,
@@ -269,9 +269,11 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
 
 
 def status(service: "Service") -> str:
-    """Return where the service is in its life: starting, recovering, live, stalled or stopping."""
+    """Return where the service is in its life: starting, recovering, warming up, live, stalled or stopping."""
     if service.progress is not None:
         return "recovering"
+    if service.warming is not None and not service.stop.is_set():
+        return "warming up"
     if service.stop.is_set() or (not service.ready and service.publisher.commits):
         return "stopping"
     if not service.ready:

@@ -28,6 +28,7 @@ class Totals:
     duplicates: int = 0
     forgets: int = 0
     expired: Counter[str] = field(default_factory=Counter)
+    label_requests: int = 0
     tokens: int = 0
     unknown_tokens: int = 0
     # Of this process alone: they are not in the state.

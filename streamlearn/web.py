@@ -208,13 +208,14 @@ def health(service: "Service") -> dict[str, object]:
 
 def readiness(service: "Service") -> dict[str, object]:
     """Return whether predictions flow: model loaded, partitions assigned, nothing of the past left to apply."""
-    assigned, progress = len(service.source.positions()), service.progress
+    assigned, progress, warming = len(service.source.positions()), service.progress, service.warming
     return {
         "ok": service.ready and assigned > 0,
         "model_loaded": True,
         "partitions": assigned,
         "caught_up": service.ready,
         **({"batches_applied_again": progress.done, "batches_in_all": progress.total} if progress else {}),
+        **({"warm_start_rows_learned": warming.done, "warm_start_rows": warming.total} if warming else {}),
         "lag": sum(service.source.lag().values()),
     }
 

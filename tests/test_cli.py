@@ -166,3 +166,16 @@ def test_doctor_goes_on_where_no_broker_answers(config):
     assert ["FAIL", "broker"] in lines
     assert ["ok", "model"] in lines
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_checking_a_configuration_names_a_warm_start_that_is_not_there(tmp_path):
+    (tmp_path / "history.jsonl").write_text("{}\n")
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "name: x\nkafka: {topics: {events: e}}\nmodel: {name: y}\ntask: sequence-classification\n"
+        f"warm_start: {tmp_path}/histroy.jsonl\n"
+    )
+    done = call("config", "check", config)
+    assert done.returncode == 2
+    assert f"did you mean {tmp_path}/history.jsonl?" in done.stderr
+    assert call("config", "check", config, "--set", f"warm_start={tmp_path}/history.jsonl").returncode == 0

@@ -16,15 +16,15 @@ LAYERS = [
     "__init__ errors registry rng stages payloads dead_letters fields transport transport.base events labels batch",
     (
         "totals model branch strangeness tasks tasks.* drift drift.* memory memory.* closed closed.* "
-        "strategies strategies.* penalties penalties.* evaluation probes probe_store cohort continual journal pending "
-        "joiner answers"
+        "strategies strategies.* penalties penalties.* imprint evaluation probes probe_store cohort continual journal "
+        "pending joiner answers"
     ),
     (
-        "transport.* schemas learner predictor prediction measures journal_log checkpoint storage failpoints watchdog "
-        "publisher pretrained plan files answering intake corrections erasure"
+        "transport.* schemas learner label_requests predictor prediction measures journal_log checkpoint storage "
+        "failpoints watchdog publisher pretrained plan files warm_file answering intake corrections erasure"
     ),
     "config settings ignored logs fingerprint",
-    "service exporter state web keeper recovery",
+    "service exporter state web keeper recovery warm",
     (
         "assembly run replay snapshot demo doctor produce tail scenarios generate docs dashboards dashboards.* "
         "evaluate evaluate.* cli "

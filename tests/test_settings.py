@@ -334,6 +334,10 @@ def test_what_is_shown_can_be_loaded(write):
         (["model.revision=main"], []),
         (["joiner.ttl=5", "joiner.window=5"], ["joiner.ttl"]),
         (["joiner.ttl=5", "kafka.topics.labels=answers"], []),
+        (["label_requests.at_random=0.5"], ["label_requests.at_random"]),
+        (["label_requests={budget: 0.1, at_random: 0.5}"], []),
+        (["strategy=dual", "learner.new_class=mean"], ["learner.new_class"]),
+        (["strategy=ncm", "learner.new_class=mean"], ["learner.new_class"]),
     ],
 )
 def test_settings_without_effect_are_told(write, sets, expected):

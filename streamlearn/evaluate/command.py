@@ -95,6 +95,8 @@ def planned(request: Request) -> Iterator[Job]:
     first = next(iter(settings.values()))
     for line in ignored(first.root):
         log.warning("%s", line)
+    if first.root.warm_start is not None:
+        log.warning("warm_start: ignored, since an evaluation begins with --train; put its rows first there")
     train, test = _read(request.train, first), None
     if request.test is not None:
         test = _read(request.test, first)

@@ -7,7 +7,10 @@ import * as tables from "./tables.js";
 const EVERY = 2; // seconds between two questions
 const SLOWEST = 30; // while the service is away
 const PATIENCE = 10; // seconds an answer may take
-const STATUS = { starting: "starting", live: "live", stalled: "stalled", stopping: "stopping", away: "away" };
+const STATUS = {
+  starting: "starting", recovering: "recovering", "warming up": "warming up", live: "live", stalled: "stalled", stopping: "stopping",
+  away: "away",
+};
 
 const charts = document.getElementById("charts");
 const quality = new Chart(charts, {

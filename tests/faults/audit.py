@@ -127,6 +127,7 @@ def audit(address: str, name: str, topic: str, labels: str | None = None) -> Ver
             wrong += [] if has_label == (letter != "-") else [f"{place} has a label and no outcome, or the reverse"]
     outcomes = journal[-1]["outcomes"] if journal else {}
     handed = Counter(letter.lower() for letter in letters.values())
+    handed.update("".join(record["taken"] for record in journal if record["kind"] == "warm"))
     told = {"probe": "p", "duplicate": "s", "correction": "c", "expired": "x"}
     for outcome, letter in told.items():
         if outcomes.get(outcome, 0) != handed[letter]:

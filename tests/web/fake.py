@@ -158,6 +158,7 @@ class FakeService:
         self.lags = {TopicPartition(events, partition): 0 for partition in range(4)}
         self.source = SimpleNamespace(lag=lambda: self.lags, positions=lambda: self.lags)
         self.ready, self.stop, self.progress = True, threading.Event(), None
+        self.warming = None
         self.publisher = SimpleNamespace(commits=Counter())
         self.turned_at = self.started_at = time.monotonic()
 

@@ -1,0 +1,141 @@
+"""Which events are worth a label: active learning on a stream, within a budget.
+
+Žliobaitė, Bifet, Pfahringer and Holmes, "Active learning with drifting streaming data", IEEE Transactions on Neural
+Networks and Learning Systems 25, 2014: ask where the model is in doubt, with a threshold that moves so that the budget
+is met, and ask some at random, since what the model is sure of may have changed. Here the threshold is a quantile of
+the latest doubts, so it has no step width, and what is left of the budget moves the quantile.
+"""
+
+import hashlib
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from streamlearn.events import Event, Prediction
+from streamlearn.predictor import Answer
+from streamlearn.probe_store import chance
+from streamlearn.registry import Config
+
+WINDOW = 1000  # the latest events, which say what doubt is high
+SAVED = 200  # events whose budget may be saved up
+STEEP = 8.0  # so much more than the budget is wanted where all of it is left, and so much less where none is
+NOTHING_KNOWN = 2.0  # doubt where no label is known; it is 0 to 1 where some are, and 1 more of a novel event
+
+
+class LabelRequestsConfig(Config):
+    """For which events a label is asked: the prediction says `label_requested`."""
+
+    budget: float = Field(
+        0.0, ge=0, le=1, description="Share of the events without a label for which one is asked. 0: none is."
+    )
+    at_random: float = Field(
+        0.1, ge=0, le=1, description="Share of those that are drawn by chance; the others are the ones most in doubt."
+    )
+
+
+class LabelRequests:
+    """Decides for one event after the other, in their order, whether to ask for its label.
+
+    Each event adds `budget` to what may be spent, up to what `SAVED` events add and 1, and a request costs 1. So of any
+    n events in a row at most n * budget + SAVED * budget + 1 are asked for. The more is left, the larger the share that
+    is wanted: just the budget where half is left.
+
+    Events that would become probes (`probes.share`) are asked for by chance alone: probes stand for the stream as it
+    is, and those that a model doubts would make it look worse.
+
+    Args:
+        config: see `LabelRequestsConfig`.
+        seed: of what is drawn; an event's draw depends on its id alone.
+        probes: the share of labelled events that may become probes.
+    """
+
+    def __init__(self, config: LabelRequestsConfig, *, seed: int, probes: float) -> None:
+        self.config, self.probes = config, probes
+        self.burst = 1 + SAVED * config.budget
+        self.credit = self.burst
+        self.recent: deque[bool] = deque(maxlen=WINDOW)  # of the latest events, which were asked for
+        self._key = seed.to_bytes(16, "little")
+        self._window: deque[tuple[float, float]] = deque()  # doubt and luck
+        self._sorted: list[tuple[float, float]] = []
+
+    @property
+    def share(self) -> float:
+        """The share of the latest events that was asked for; nan before any."""
+        recent = self.recent.copy()
+        return sum(recent) / len(recent) if recent else float("nan")
+
+    def mark(self, events: Sequence[Event], answer: Answer, made: list[Prediction]) -> list[Prediction]:
+        """Return the predictions with what is asked for; as they are where no budget is set.
+
+        An event that has its label already is passed over: it is neither asked for nor counted.
+        """
+        if not self.config.budget:
+            return made
+        doubts = doubt(answer, [each.novel for each in made])
+        return [
+            prediction._replace(label_requested=event.label is None and self.ask(event.id, in_doubt))
+            for event, prediction, in_doubt in zip(events, made, doubts, strict=True)
+        ]
+
+    def ask(self, event_id: str, in_doubt: float) -> bool:
+        """Take in the next event; return whether to ask for its label."""
+        budget, luck = self.config.budget, _luck(event_id, self._key)
+        self.credit = min(self.credit + budget, self.burst)
+        wanted = budget * STEEP ** (2 * self.credit / self.burst - 1)
+        place = (in_doubt, luck)  # of equal doubts chance decides
+        rank = bisect_left(self._sorted, place) / len(self._sorted) if self._sorted else 1.0
+        if chance(event_id, self._key) < self.probes:
+            asked = luck < wanted
+        else:
+            asked = luck < wanted * self.config.at_random or rank >= 1 - wanted * (1 - self.config.at_random)
+        asked = asked and self.credit >= 1
+        self.credit -= asked
+        self.recent.append(asked)
+        self._window.append(place)
+        insort(self._sorted, place)
+        if len(self._window) > WINDOW:
+            del self._sorted[bisect_left(self._sorted, self._window.popleft())]
+        return asked
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next decisions depend on, oldest first."""
+        return {
+            "credit": self.credit,
+            "recent": torch.tensor(list(self.recent), dtype=torch.bool),
+            "window": torch.tensor(list(self._window), dtype=torch.float64).reshape(-1, 2),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's decisions; what is left of another budget is cut to this one's."""
+        self.credit = min(float(state["credit"]), self.burst)
+        self.recent.clear()
+        self.recent.extend(state["recent"].tolist())
+        self._window = deque((in_doubt, luck) for in_doubt, luck in state["window"].tolist())
+        self._sorted = sorted(self._window)
+
+
+def doubt(answer: Answer, novel: Sequence[bool]) -> list[float]:
+    """Return how much is in doubt what was said of each event: 1 minus the margin of the likeliest label before the
+    next one (Scheffer, Decomain and Wrobel, "Active hidden Markov models for information extraction", 2001), and 1 more
+    where no known class covers it."""
+    if answer.scores is None:
+        return [NOTHING_KNOWN] * len(answer.tokens)
+    probabilities = answer.scores.probabilities.astype(np.float64)
+    if probabilities.shape[1] < 2:
+        return [1.0 + new for new in novel]
+    two = np.partition(probabilities, -2, axis=1)[:, -2:]
+    values = 1 - np.abs(two[:, 1] - two[:, 0]) + np.array(novel, dtype=np.float64)
+    found: list[float] = np.nan_to_num(values, nan=NOTHING_KNOWN).tolist()
+    return found
+
+
+def _luck(event_id: str, key: bytes) -> float:
+    """Return a number in [0, 1) that depends on key and id alone, and not on what chooses the probes."""
+    data = event_id.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=8, key=key, person=b"requests").digest()
+    return (int.from_bytes(digest, "little") >> 11) / 2**53

@@ -1,0 +1,63 @@
+"""A class that is new to the head begins where its first samples lie, as loud as the others, the same each time."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from streamlearn.batch import Batch, pad
+from streamlearn.imprint import imprint
+from tests.learners import build, goes_on_the_same, stream
+
+OLD, NEW = [0, 1] * 8, [2, 0, 2, 3, 1, 2, 3, 0]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def batch_of(own, samples):
+    numbers = np.array([own.task.labels.add(sample.label) for sample in samples])
+    return Batch(pad([sample.tokens for sample in samples]), numbers, [sample.id for sample in samples])
+
+
+def test_a_new_row_is_the_mean_direction_at_the_length_of_the_others(tiny):
+    own = build(tiny)
+    own.add(stream(OLD))
+    batch, known = batch_of(own, stream(NEW, start=100)), own.model.head.size
+    own.model.head.grow(len(own.task.labels), own.optimizer)
+    before = own.model.head.weight[:known].clone()
+    imprint(own.model, batch, known)
+    weight = own.model.head.weight.detach()
+    assert torch.equal(weight[:known], before)
+    assert weight[known:4].norm(dim=1) == pytest.approx([before.norm(dim=1).mean().item()] * 2)
+    for label in (2, 3):
+        rows = np.flatnonzero(batch.labels == label)
+        mean = functional.normalize(own.model.features(batch.tokens[rows]), dim=1).mean(0)
+        assert torch.cosine_similarity(mean, weight[label], dim=0) > 1 - 1e-5
+    assert not weight[4:].any()
+
+
+def test_the_first_classes_have_none_to_be_like(tiny):
+    ends = [build(tiny, new_class=how) for how in ("zeros", "mean")]
+    for own in ends:
+        own.add(stream(OLD))
+    assert ends[0].sha256() == ends[1].sha256()
+    for own in ends:
+        own.add(stream(NEW, start=100))
+    assert ends[0].sha256() != ends[1].sha256()
+
+
+@pytest.mark.parametrize("strategy", ["er", "er-ace", "derpp", "finetune"])
+def test_it_goes_on_the_same_after_a_snapshot(tiny, tmp_path, strategy):
+    samples = stream([*OLD, *NEW, 4, 5, 6, 7, 0, 1, 2, 3])
+    assert goes_on_the_same(lambda: build(tiny, strategy, new_class="mean"), samples, 19, tmp_path)
+
+
+@pytest.mark.parametrize("strategy", ["dual", "ridge", "ncm"])
+def test_a_closed_form_needs_none(tiny, strategy):
+    ends = [build(tiny, strategy, new_class=how) for how in ("zeros", "mean")]
+    for own in ends:
+        own.add(stream([*OLD, *NEW]))
+    assert ends[0].sha256() == ends[1].sha256()
