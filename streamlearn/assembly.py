@@ -40,6 +40,7 @@ from streamlearn.transport.embedded import EmbeddedBroker
 from streamlearn.transport.kafka import KafkaSettings, KafkaSource
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_outlet import KafkaOutlet
+from streamlearn.transport.time_ordered import TimeOrdered
 from streamlearn.warm import WarmStart
 from streamlearn.warm_file import WarmFile
 
@@ -107,7 +108,7 @@ def assemble(
     log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.labels))
     return Service(
         root,
-        source=source,
+        source=TimeOrdered(source, root.limits.read_ahead),
         publisher=Publisher(outlet, root.kafka.topics.journal),
         intake=Intake(decoder, joiner, root.kafka.topics.labels),
         predictor=predictor,

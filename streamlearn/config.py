@@ -191,6 +191,13 @@ class LimitsConfig(Config):
 
     record_bytes: int = Field(262_144, ge=100, description="A larger event is a dead letter: too-large.")
     labels: int = Field(10_000, ge=2, description="Different labels; an event with one more is a dead letter.")
+    read_ahead: int = Field(
+        10_000,
+        ge=0,
+        le=10_000_000,
+        description="Records that are read ahead of a backlog in several partitions, to take them by their time; 0 "
+        "takes them as the broker gives them.",
+    )
     connect_seconds: float = Field(10, gt=0, description="How long the broker may take to answer at start.")
     stalled_seconds: float = Field(60, gt=0, description="A partition that has records and gives none is read anew.")
     progress_seconds: float = Field(120, gt=0, description="/healthz fails when the loop made no turn for so long.")

@@ -35,6 +35,7 @@ FREE: Final = frozenset(
         "model.device",  # in the machinery
         "model.threads",
         "limits.connect_seconds",
+        "limits.read_ahead",
         "limits.stalled_seconds",
         "limits.progress_seconds",
         "limits.unknown_tokens",

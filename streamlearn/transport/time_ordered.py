@@ -1,0 +1,123 @@
+"""Reads ahead, so that a backlog comes in the order in which it was written and not one partition after the other."""
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from streamlearn.transport.base import Record, Source, TopicPartition
+
+PATIENCE = 0.5  # seconds that a partition which has records is waited for
+AGAIN = 10.0  # and after which it is waited for again, if none came
+
+
+class TimeOrdered:
+    """A source that gives the earliest records of all partitions first, as far as it can look ahead.
+
+    A broker sends one partition's records in a row: behind by a week, a learner would get days of one of them before
+    the first record of the next, and take that for drift. Within a partition the order stays; a time that steps back
+    there counts as the latest one before it. Where fewer records are there than are asked for, nothing is held back.
+
+    Args:
+        source: what is read.
+        room: records that are read ahead at most; 0 gives them as they come.
+        clock: in seconds, for patience alone.
+    """
+
+    def __init__(self, source: Source, room: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source, self._room, self._clock = source, room, clock
+        self._held: dict[TopicPartition, deque[Record]] = {}
+        self._latest: dict[TopicPartition, int] = {}  # the time of the last record of each that was given
+        self._count = 0
+        self._missed: dict[TopicPartition, float] = {}  # when it was last waited for in vain
+
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
+        """Return up to `max_records`, the earliest first; wait up to `timeout` seconds for the first one.
+
+        1. Read what is there, as far as there is room.
+        2. With more than is asked for, wait a moment for partitions that have records, and none of them here.
+        3. Give the earliest.
+        """
+        if not self._count and (not self._room or len(self._source.positions()) < 2):
+            return self._source.poll(max_records, timeout)
+        room = max(self._room, max_records)
+        if self._count < room:  # 1
+            self._hold(self._source.poll(room - self._count, 0.0 if self._count else timeout))
+        if self._count > max_records:
+            self._wait(room)  # 2
+        return self._take(max_records)  # 3
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset of each partition that was not given yet."""
+        return {**self._source.positions(), **{tp: held[0].offset for tp, held in self._held.items()}}
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets; the other partitions stay where they are."""
+        for tp in positions:
+            self._count -= len(self._held.pop(tp, ()))
+            self._latest.pop(tp, None)
+        self._source.seek(positions)
+
+    def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
+        """See `Source`."""
+        return self._source.bounds()
+
+    def committed(self) -> dict[TopicPartition, int]:
+        """See `Source`."""
+        return self._source.committed()
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Return how many records each partition holds beyond what was given (an estimate)."""
+        held = self._held.copy()
+        return {tp: lag + len(held.get(tp, ())) for tp, lag in self._source.lag().items()}
+
+    def stalled(self) -> set[TopicPartition]:
+        """See `Source`."""
+        return self._source.stalled()
+
+    def at_end(self) -> bool:
+        """Ask the log whether every partition was read to its last stable offset, and all of it was given."""
+        return not self._count and self._source.at_end()
+
+    def close(self) -> None:
+        """Leave the log."""
+        self._source.close()
+
+    def _hold(self, records: list[Record]) -> None:
+        for record in records:
+            self._held.setdefault(TopicPartition(*record[:2]), deque()).append(record)
+        self._count += len(records)
+
+    def _wait(self, room: int) -> None:
+        now = self._clock()
+        deadline = now + PATIENCE
+        while self._count < room and (missing := self._missing(now)):
+            left = deadline - self._clock()
+            if left <= 0:
+                self._missed.update(dict.fromkeys(missing, now))
+                return
+            self._hold(self._source.poll(room - self._count, left))
+
+    def _missing(self, now: float) -> list[TopicPartition]:
+        return [
+            tp
+            for tp, lag in self._source.lag().items()
+            if lag and tp not in self._held and now - self._missed.get(tp, -AGAIN) >= AGAIN
+        ]
+
+    def _take(self, most: int) -> list[Record]:
+        heads = [(max(held[0].timestamp, self._latest.get(tp, -1)), tp) for tp, held in self._held.items()]
+        heapq.heapify(heads)
+        taken: list[Record] = []
+        while heads and len(taken) < most:
+            at, tp = heads[0]
+            held = self._held[tp]
+            taken.append(held.popleft())
+            self._latest[tp] = at
+            if held:
+                heapq.heapreplace(heads, (max(held[0].timestamp, at), tp))
+            else:
+                heapq.heappop(heads)
+                del self._held[tp]
+        self._count -= len(taken)
+        return taken

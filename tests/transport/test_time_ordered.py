@@ -1,0 +1,143 @@
+"""A backlog comes in the order in which it was written, each partition in its own; nothing is lost, repeated or held
+back for long, and positions are those of what was given."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlearn.transport.base import Message, Record, TopicPartition
+from streamlearn.transport.memory import MemoryLog, MemorySource
+from streamlearn.transport.time_ordered import AGAIN, PATIENCE, TimeOrdered
+
+
+def log_of(*times):
+    """A log whose partitions have records of these times."""
+    now = [0]
+    log = MemoryLog(clock=lambda: now[0])
+    log.create("events", len(times))
+    for partition, each in enumerate(times):
+        for at in each:
+            now[0] = at
+            log.append("events", [Message(f"{partition}:{at}".encode())], partition=partition)
+    return log
+
+
+def all_of(source, size=4):
+    found = []
+    while batch := source.poll(size, 0.0):
+        found.append(batch)
+    return found
+
+
+class Bursts:
+    """Gives the records of one partition after the other, and some partitions late or never."""
+
+    def __init__(self, inner, late=()):
+        self.inner, self.late, self.asked = inner, dict(late), 0
+
+    def poll(self, most, timeout):
+        self.asked += 1
+        if any(self.asked <= polls for polls in self.late.values()):
+            parts = [tp for tp in self.inner.positions() if self.asked > self.late.get(tp.partition, 0)]
+            kept = {tp: at for tp, at in self.inner.positions().items() if tp not in parts}
+            records = [each for each in self.inner.poll(most, 0.0) if TopicPartition(*each[:2]) in parts]
+            self.inner.seek(kept)
+            return records
+        return self.inner.poll(most, 0.0)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+def test_partitions_are_merged_by_time():
+    source = TimeOrdered(MemorySource(log_of(range(0, 20, 2), range(1, 21, 2)), ["events"]), 100)
+    assert [record.timestamp for batch in all_of(source) for record in batch] == list(range(20))
+
+
+def test_a_time_that_steps_back_does_not_change_the_order_within_a_partition():
+    source = TimeOrdered(MemorySource(log_of([5, 1, 6], [2, 5, 9]), ["events"]), 100)
+    assert [record.value for batch in all_of(source, 2) for record in batch] == [
+        *(b"1:2", b"0:5", b"0:1", b"1:5", b"0:6", b"1:9")
+    ]
+
+
+def test_without_room_records_come_as_they_are():
+    log = log_of([1, 3], [0, 2])
+    plain, source = MemorySource(log, ["events"]), TimeOrdered(MemorySource(log, ["events"]), 0)
+    assert all_of(source) == all_of(plain)
+
+
+def test_what_is_read_ahead_is_bounded():
+    inner = MemorySource(log_of(range(1000), range(1000)), ["events"])
+    source = TimeOrdered(inner, 50)
+    source.poll(10, 0.0)
+    assert sum(inner.positions().values()) == 50
+    assert sum(source.positions().values()) == 10
+
+
+def test_positions_lag_and_the_end_are_those_of_what_was_given():
+    inner = MemorySource(log_of([1, 3, 5], [2, 4]), ["events"])
+    source = TimeOrdered(inner, 100)
+    assert not source.at_end()
+    assert len(source.poll(2, 0.0)) == 2
+    assert source.positions() == {TopicPartition("events", 0): 1, TopicPartition("events", 1): 1}
+    assert source.lag() == {TopicPartition("events", 0): 2, TopicPartition("events", 1): 1}
+    assert inner.at_end()
+    assert not source.at_end()
+    source.seek({TopicPartition("events", 0): 0})
+    assert [record.timestamp for record in source.poll(9, 0.0)] == [1, 3, 4, 5]
+    assert source.at_end()
+
+
+def test_a_partition_that_is_behind_is_waited_for():
+    inner = Bursts(MemorySource(log_of(range(100, 120), range(10)), ["events"]), late={1: 3})
+    source = TimeOrdered(inner, 100, clock=lambda: 0.0)
+    assert [record.timestamp for record in source.poll(4, 0.0)] == [0, 1, 2, 3]
+
+
+def test_one_that_gives_nothing_is_waited_for_once_in_a_while():
+    now = [0.0]
+
+    class Slow(Bursts):
+        def poll(self, most, timeout):
+            now[0] += timeout
+            return super().poll(most, timeout)
+
+    inner = Slow(MemorySource(log_of(range(40), range(10)), ["events"]), late={1: 1000})
+    source = TimeOrdered(inner, 100, clock=lambda: now[0])
+    assert [record.partition for record in source.poll(4, 0.0)] == [0] * 4
+    assert now[0] == pytest.approx(PATIENCE)
+    source.poll(4, 0.0)
+    assert now[0] == pytest.approx(PATIENCE)
+    now[0] += AGAIN
+    source.poll(4, 0.0)
+    assert now[0] == pytest.approx(AGAIN + 2 * PATIENCE)
+
+
+def test_a_live_stream_is_not_held_back():
+    inner = Bursts(MemorySource(log_of([1, 2], [0]), ["events"]), late={1: 1000})
+    source = TimeOrdered(inner, 100, clock=lambda: 1 / 0)  # never asked for the time
+    assert [record.timestamp for record in source.poll(4, 0.0)] == [1, 2]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 30), max_size=20), min_size=1, max_size=4),
+    st.integers(0, 40),
+    st.lists(st.integers(1, 7), min_size=1, max_size=60),
+)
+def test_nothing_is_lost_or_repeated_or_out_of_its_partitions_order(times, room, sizes):
+    log = log_of(*times)
+    source = TimeOrdered(MemorySource(log, ["events"]), room)
+    given_out: list[Record] = []
+    for size in sizes:
+        batch = source.poll(size, 0.0)
+        assert len(batch) <= size
+        given_out += batch
+        positions = source.positions()
+        for partition in range(len(times)):
+            mine = [record.offset for record in given_out if record.partition == partition]
+            assert mine == list(range(len(mine)))
+            assert positions[TopicPartition("events", partition)] == len(mine)
+    given_out += [record for batch in all_of(source) for record in batch]
+    assert len(given_out) == sum(map(len, times))
+    assert source.at_end()
