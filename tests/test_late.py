@@ -240,7 +240,7 @@ def test_what_waits_and_what_came_late_is_shown(make):
     assert past.service.totals.duplicates == 1
 
 
-@pytest.mark.parametrize("name", [each for each in failpoints.NAMES if not each.startswith("warm")])  # there is none
+@pytest.mark.parametrize("name", [each for each in failpoints.NAMES if not each.startswith("warm")])
 def test_a_death_at_any_failpoint_changes_nothing(make, name):
     planned = plan(invented(60), delay=20)
     past = make(joiner={"ttl": 8, "window": 40})

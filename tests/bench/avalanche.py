@@ -8,9 +8,9 @@ both of its losses), the same optimizer, learning rates and gradient clipping, t
 where a group ends: the peer gets an online stream of experiences of one batch each. All else is each side's default.
 `--set` of the model and the learner holds for both sides, of anything else for ours alone.
 
-What differs: the peer's head has a row for every class from the start, at zero; ours grows, and a new class's row begins
-as `learner.new_class` says, which `--set learner.new_class=zeros` makes alike. `StreamingLDA` reads the same features as
-our `slda`, at unit length; with `--raw` as they are pooled.
+What differs: the peer's head has a row for every class from the start, at zero. Ours grows, and a new class's row
+begins as `learner.new_class` says, which `--set learner.new_class=zeros` makes alike. `StreamingLDA` reads the same
+features as our `slda`, at unit length; with `--raw` as they are pooled.
 
 Avalanche stays out of the project's environment. It and what it needs go into a folder, which `--peer` or
 STREAMLEARN_AVALANCHE names:
