@@ -9,6 +9,7 @@ from streamlearn.transport.base import Record, Source, TopicPartition
 
 PATIENCE = 0.5  # seconds that a partition which has records is waited for
 AGAIN = 10.0  # and after which it is waited for again, if none came
+CHUNK = 500  # records that are read at once
 
 
 class TimeOrdered:
@@ -21,14 +22,18 @@ class TimeOrdered:
     Args:
         source: what is read.
         room: records that are read ahead at most; 0 gives them as they come.
+        room_bytes: of their values; with this many no more are read.
         clock: in seconds, for patience alone.
     """
 
-    def __init__(self, source: Source, room: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._source, self._room, self._clock = source, room, clock
+    def __init__(
+        self, source: Source, room: int, room_bytes: int = 64 << 20, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source, self._room, self._room_bytes, self._clock = source, room, room_bytes, clock
         self._held: dict[TopicPartition, deque[Record]] = {}
         self._latest: dict[TopicPartition, int] = {}  # the time of the last record of each that was given
-        self._count = 0
+        self._count = self._bytes = 0
+        self._first: dict[TopicPartition, int] = {}  # the offset of the first record held: a new dict with every change
         self._missed: dict[TopicPartition, float] = {}  # when it was last waited for in vain
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
@@ -41,21 +46,30 @@ class TimeOrdered:
         if not self._count and (not self._room or len(self._source.positions()) < 2):
             return self._source.poll(max_records, timeout)
         room = max(self._room, max_records)
-        if self._count < room:  # 1
-            self._hold(self._source.poll(room - self._count, 0.0 if self._count else timeout))
+        while self._has(room):  # 1
+            asked = min(max(CHUNK, max_records), room - self._count)
+            records = self._source.poll(asked, 0.0 if self._count else timeout)
+            self._hold(records)
+            if len(records) < asked:
+                break
         if self._count > max_records:
             self._wait(room)  # 2
-        return self._take(max_records)  # 3
+        taken = self._take(max_records)  # 3
+        self._first = {tp: held[0].offset for tp, held in self._held.items()}
+        return taken
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the next offset of each partition that was not given yet."""
-        return {**self._source.positions(), **{tp: held[0].offset for tp, held in self._held.items()}}
+        return {**self._source.positions(), **self._first}  # asked for by other threads too
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets; the other partitions stay where they are."""
         for tp in positions:
-            self._count -= len(self._held.pop(tp, ()))
+            gone = self._held.pop(tp, deque[Record]())
+            self._count -= len(gone)
+            self._bytes -= sum(map(_size, gone))
             self._latest.pop(tp, None)
+        self._first = {tp: held[0].offset for tp, held in self._held.items()}
         self._source.seek(positions)
 
     def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
@@ -87,16 +101,20 @@ class TimeOrdered:
         for record in records:
             self._held.setdefault(TopicPartition(*record[:2]), deque()).append(record)
         self._count += len(records)
+        self._bytes += sum(map(_size, records))
+
+    def _has(self, room: int) -> bool:
+        return self._count < room and self._bytes < self._room_bytes
 
     def _wait(self, room: int) -> None:
         now = self._clock()
         deadline = now + PATIENCE
-        while self._count < room and (missing := self._missing(now)):
+        while self._has(room) and (missing := self._missing(now)):
             left = deadline - self._clock()
             if left <= 0:
                 self._missed.update(dict.fromkeys(missing, now))
                 return
-            self._hold(self._source.poll(room - self._count, left))
+            self._hold(self._source.poll(min(CHUNK, room - self._count), left))
 
     def _missing(self, now: float) -> list[TopicPartition]:
         return [
@@ -120,4 +138,9 @@ class TimeOrdered:
                 heapq.heappop(heads)
                 del self._held[tp]
         self._count -= len(taken)
+        self._bytes -= sum(map(_size, taken))
         return taken
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")

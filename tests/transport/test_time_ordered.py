@@ -75,6 +75,24 @@ def test_what_is_read_ahead_is_bounded():
     assert sum(source.positions().values()) == 10
 
 
+def test_large_records_are_bounded_by_their_bytes():
+    inner = MemorySource(log_of(range(10, 99), range(10, 99)), ["events"])
+    source = TimeOrdered(inner, 50, room_bytes=40)  # ten values
+
+    def held():
+        return sum(len(each.value) for some in source._held.values() for each in some)
+
+    found = source.poll(5, 0.0)
+    assert sum(inner.positions().values()) == 50  # one read
+    while batch := source.poll(5, 0.0):
+        found += batch
+        assert source._bytes == held() <= 50 * 4
+        if len(found) == 90:
+            source.seek({tp: at - 1 for tp, at in source.positions().items()})
+            assert source._bytes == held()
+    assert len(found) == 2 * 89 + 2
+
+
 def test_positions_lag_and_the_end_are_those_of_what_was_given():
     inner = MemorySource(log_of([1, 3, 5], [2, 4]), ["events"])
     source = TimeOrdered(inner, 100)
