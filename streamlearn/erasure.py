@@ -17,6 +17,7 @@ def erase(ids: Sequence[str], learner: Learner, measures: Measures) -> int:
 
     What descended a gradient is not undone, nor are figures that were counted: no id stands in them.
     """
+    ids = list(dict.fromkeys(ids))
     gone, before = set(ids), len(learner.waiting)
     for sample_id in ids:
         measures.forget(sample_id)  # 1

@@ -23,13 +23,17 @@ def imprint(model: Model, batch: Batch, known: int) -> None:
         batch: what is about to be learned.
         known: how many rows the head had before.
     """
-    new = np.flatnonzero(batch.labels >= known)
+    weight = model.head.weight
+    # A class that a correction brought has a row already, of zeros.
+    empty = ~weight.detach()[torch.from_numpy(batch.labels).to(weight.device)].any(1).cpu().numpy()
+    new = np.flatnonzero((batch.labels >= known) | empty)
     if not known or not len(new):
         return
-    weight = model.head.weight
     with torch.no_grad():
         scale = weight[:known].norm(dim=1).mean()
         features = functional.normalize(model.features(batch.tokens[new]), dim=1)
         for label in sorted(set(batch.labels[new].tolist())):
             rows = torch.from_numpy(batch.labels[new] == label).to(model.device)
-            weight[label] = functional.normalize(features[rows].mean(0), dim=0) * scale
+            mean = functional.normalize(features[rows & features.isfinite().all(1)].mean(0), dim=0)
+            if mean.isfinite().all():  # else it begins at zero
+                weight[label] = mean * scale

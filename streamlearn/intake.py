@@ -1,5 +1,6 @@
 """The intake: what a batch's records hold, which events are new, and which label belongs to which event."""
 
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
@@ -60,14 +61,19 @@ class Prepared(NamedTuple):
     @property
     def unlabelled(self) -> list[tuple[int, Sample]]:
         """The events that no label has come for, in order, each with the number of samples to be learned before it."""
-        join, found, before = self.join, [], 0
-        here, learned = dict(join.here), {sample.id for sample in self.seen.samples}
+        join, came, found = self.join, self.came, []
+        row_of = {event.source: row for row, event in enumerate(self.events)}
+        learned = {sample.id for sample in self.seen.samples}
+        places = [place for place, sample in zip(join.places, join.samples, strict=True) if sample.id in learned]
         passed = {sample.id for sample in join.samples}.union(join.forgotten)
-        for row, event in enumerate(self.events):
-            if row in here:
-                before += join.samples[here[row]].id in learned
-            elif event.id not in passed:
-                found.append((before, Sample(event.id, self.answer.tokens[row], "")))
+        place = 0
+        for event, number in zip(came.events, came.rows, strict=True):
+            row = row_of.get(event.source)
+            if number >= 0 and row is None:  # it has no letter: the model could not take it
+                continue
+            if row is not None and event.id not in passed:
+                found.append((bisect_left(places, place), Sample(event.id, self.answer.tokens[row], "")))
+            place += 1
         return found
 
     @property

@@ -95,6 +95,8 @@ class SnapshotKeeper:
         writer = service.publisher.writer
         self._tried_at = now
         if writer.seq == self._seq:
+            if service.purging:
+                self._prune(service, now)
             return True
         name = checkpoint.name(writer.incarnation, writer.seq)
         start = time.monotonic()
@@ -125,12 +127,15 @@ class SnapshotKeeper:
         self.named.append(name)
         self.outcomes["written"] += 1
         log.info("snapshot %s at step %d, in %.1f s", name, service.learner.step, time.monotonic() - start)
+        self._prune(service, now)  # 4
+        return True
+
+    def _prune(self, service: Service, now: float) -> None:
         keep = 1 if service.purging else self.snapshots.keep
         try:
-            self.snapshots.prune(self.named, keep=keep)  # 4
+            self.snapshots.prune(self.named, keep=keep)
         except SnapshotError as error:
             self._refused_at = now
             log.warning("older snapshots were not deleted: %s", error)
         else:
             self.named, service.purging = self.named[-keep:], False
-        return True

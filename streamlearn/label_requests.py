@@ -72,13 +72,16 @@ class LabelRequests:
     def mark(self, events: Sequence[Event], answer: Answer, made: list[Prediction]) -> list[Prediction]:
         """Return the predictions with what is asked for; as they are where no budget is set.
 
-        An event that has its label already is passed over: it is neither asked for nor counted.
+        An event that has its label already, or no id by which one would find it, is passed over: it is neither asked
+        for nor counted.
         """
         if not self.config.budget:
             return made
         doubts = doubt(answer, [each.novel for each in made])
         return [
-            prediction._replace(label_requested=event.label is None and self.ask(event.id, in_doubt))
+            prediction._replace(
+                label_requested=event.label is None and event.has_own_id and self.ask(event.id, in_doubt)
+            )
             for event, prediction, in_doubt in zip(events, made, doubts, strict=True)
         ]
 

@@ -123,9 +123,12 @@ class Learner:
 
     def hear(self, events: Sequence[Sample]) -> None:
         """Take in events without a label, for a strategy that learns from them; their labels mean nothing."""
+        if self.stopped:
+            self.heard = []
+            return
         size = self.config.batch_size
         self.heard.extend(events)
-        while len(self.heard) >= size and not self.stopped:
+        while len(self.heard) >= size:
             part, self.heard = self.heard[:size], self.heard[size:]
             tokens = pad([each.tokens for each in part])
             with self.stages("learn"), torch.no_grad():
@@ -144,7 +147,7 @@ class Learner:
 
     def drop(self) -> int:
         """Let go of what waits; return how many samples that were."""
-        count, self.waiting = len(self.waiting), []
+        count, self.waiting, self.heard = len(self.waiting), [], []
         return count
 
     def update(self, samples: Sequence[Sample]) -> Update:

@@ -126,6 +126,10 @@ class Probes:
             self._complete(label, cohort)
         return True
 
+    def may_take(self, sample_id: str) -> bool:
+        """Say whether an event of this id may become a probe once its label is known."""
+        return bool(self.config.share) and chance(sample_id, self._key) < self.config.share
+
     def replace(self, sample_id: str, label: str) -> Sample | None:
         """Correct the label of a probe: it leaves its cohort, and is offered anew under its new label.
 

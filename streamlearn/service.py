@@ -255,7 +255,7 @@ class Service:
             self.totals.labels["discarded"] += gone
             batch = batch._replace(seen=batch.seen._replace(samples=[]))
             batch.join.corrections.clear()
-        return self._absorb(batch, record.now)
+        return self._absorb(batch, record.now, hear=learn)
 
     def _prepare(self, records: Sequence[Record], now: float, crashed: Collection[Place] | None = None) -> Prepared:
         """Decode, predict and join. `crashed` names the records that are not to be tried, the others come one by one
@@ -268,7 +268,8 @@ class Service:
         said = self._predictions(events, answer)
         with self.stages("join"):
             join = self.intake.join(came, events, said, answer, now)
-            # Before probes are chosen, since an id that was forgotten may come again.
+            # Before probes are chosen, since an id that was forgotten may come again. It counts though nothing is
+            # committed yet, as the join does: where the commit fails the process ends.
             if join.forgotten and (waited := erase(join.forgotten, self.learner, self.measures)):
                 join.outcomes["forgotten"] += waited
         return Prepared(
@@ -301,7 +302,9 @@ class Service:
             )
         with self.stages("commit"):
             at = (
-                {**self.source.positions(), **self.positions, **_ends(taken)} if self.alone else self.source.positions()
+                {**self.source.positions(), **self._first_held(), **self.positions, **_ends(taken)}
+                if self.alone
+                else self.source.positions()
             )
             self.publisher.commit(record, outgoing, at)
         self._move(taken, batch.came.records)
@@ -310,7 +313,7 @@ class Service:
         if self.alone and not self._held:
             self.alone = max(self.alone - 1, self.suspect is not None)
 
-    def _absorb(self, batch: Prepared, now: float) -> Turn:
+    def _absorb(self, batch: Prepared, now: float, *, hear: bool = True) -> Turn:
         """Measure and learn what was committed: the same whether it is done now or again."""
         quiet = self.progress is not None
         self._count(batch)
@@ -318,7 +321,9 @@ class Service:
         self.purging |= self.root.snapshots.purge_on_forget and bool(batch.join.forgotten)
         correct(batch.join.corrections, self.learner, self.measures)
         self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
-        unlabelled = batch.unlabelled if self.learner.strategy.hears else ()
+        unlabelled: Sequence[tuple[int, Sample]] = ()
+        if hear and self.learner.strategy.hears:  # what may become a probe is not learned, by its guess neither
+            unlabelled = [each for each in batch.unlabelled if not self.probes.may_take(each[1].id)]
         updates = self._learn(batch.seen.samples, now, unlabelled)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)
         return Turn(
@@ -352,6 +357,13 @@ class Service:
             return [place]
         self.publisher.commit(journal.Attempt(**self.common(now), place=place))
         return None
+
+    def _first_held(self) -> dict[TopicPartition, int]:
+        """Return where the records stand that were polled and not taken: a partition may have appeared with them."""
+        first: dict[TopicPartition, int] = {}
+        for record in self._held:
+            first.setdefault(TopicPartition(*record[:2]), record.offset)
+        return first
 
     def _move(self, taken: Sequence[Range], records: Sequence[Record]) -> None:
         self.positions.update(_ends(taken))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from streamlearn import journal
+from streamlearn.checkpoint import SnapshotError
 from streamlearn.closed import Recent
 from streamlearn.closed.recent import NONE
 from streamlearn.registry import ComponentSpec
@@ -266,6 +267,71 @@ def test_older_snapshots_are_deleted_at_once_where_that_is_set(make, dies):
     assert len(past.service.keeper.snapshots.names()) == 2
     past.start()
     assert not past.service.purging
+
+
+def test_a_purge_that_failed_is_tried_again_though_nothing_comes(make):
+    past = make(snapshots={"path": "", "purge_on_forget": True})
+    past.sections["snapshots"]["path"] = str(past.folder)
+    past.start()
+    send(past, event("e0", "x"))
+    past.drain()
+    past.save()
+    snapshots = past.service.keeper.snapshots
+    delete, tries = snapshots.delete, []
+
+    def refused(name):
+        tries.append(name)
+        if len(tries) == 1:
+            raise SnapshotError("no", where="there", mend="later")
+        delete(name)
+
+    snapshots.delete = refused
+    send(past, forget("e0"))
+    past.drain()
+    assert past.service.purging
+    for _ in range(3):
+        past.now += 60
+        past.service.turn()
+    assert not past.service.purging
+    assert len(snapshots.names()) == 1
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_what_was_learned_without_a_label_is_forgotten_too(make, joined):
+    past = make(strategy={"name": "ridge", "unlabelled": 100, "features": 64}, probes={"share": 0})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 3}", f"w{n % 3} w{n}") for n in range(72)))
+    past.drain()
+    send(past, *(event(f"u{n}", None, f"w{n % 3} w{n}") for n in range(12)))
+    past.drain()
+    head = past.service.learner.strategy.head
+    assert set(head.heard) == {f"u{n}" for n in range(12)}
+    assert held(past, "u3")
+    late = [label("u5", "c2")] if joined else []
+    send(past, forget("u3"), forget("u3"), *late, forget("nobody"))
+    past.drain()
+    assert "u3" not in head.heard
+    assert held(past, "u3") == []
+    past.service.flush()
+    assert ("u5" in head.heard) == (not joined)
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service) or joined  # a flush of a follower comes when the journal says so
+
+
+def test_events_that_may_become_probes_are_not_learned_by_a_guess(make):
+    past = make(strategy={"name": "ridge", "unlabelled": 100, "features": 64}, probes={"share": 0.3})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 3}", f"w{n % 3} w{n}") for n in range(120)))
+    past.drain()
+    send(past, *(event(f"u{n}", None, f"w{n % 3} w{n}") for n in range(60)))
+    past.drain()
+    send(past, *(label(f"u{n}", f"c{n % 3}") for n in range(0, 60, 2)))
+    past.drain()
+    service = past.service
+    heard = {*service.learner.strategy.head.heard, *(each.id for each in service.learner.heard)}
+    assert len(heard) > 10
+    assert not any(each in service.probes for each in heard)
+    assert not any(service.probes.may_take(each) for each in heard)
 
 
 def test_predictions_of_what_is_forgotten_stay(make):

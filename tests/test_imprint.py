@@ -61,3 +61,17 @@ def test_a_closed_form_needs_none(tiny, strategy):
     for own in ends:
         own.add(stream([*OLD, *NEW]))
     assert ends[0].sha256() == ends[1].sha256()
+
+
+def test_numbers_that_are_not_finite_leave_a_row_at_zero(tiny):
+    own = build(tiny)
+    own.add(stream(OLD))
+    features = own.model.features
+    own.model.features = lambda tokens: torch.full_like(features(tokens), torch.nan)
+    batch, known = batch_of(own, stream(NEW, start=100)), own.model.head.size
+    own.model.head.grow(len(own.task.labels), own.optimizer)
+    imprint(own.model, batch, known)
+    own.model.features = features
+    assert not own.model.head.weight[known:].any()
+    imprint(own.model, batch, len(own.task.labels))  # the next batch of a class whose row is still empty
+    assert own.model.head.weight[known:4].any(1).all()

@@ -61,8 +61,11 @@ class HearingHead(RidgeHead):
 
     def overhear(self, ids: Sequence[str], hidden: torch.Tensor) -> None:
         """Learn from events without a label, hidden states (n, L, d); before the centre is fixed nothing is."""
-        if not self.settled:
+        if not self.settled or not ids:
             return
+        self.unhear(ids)
+        last = {sample_id: row for row, sample_id in enumerate(ids)}  # of an id that comes twice
+        ids, hidden = list(last), hidden[list(last.values())]
         self.taken.grow(self.classes)
         hidden = hidden.half()  # as it will be read again
         guesses = self._guess(hidden)
@@ -74,7 +77,7 @@ class HearingHead(RidgeHead):
 
     def unhear(self, ids: Sequence[str]) -> int:
         """Take events back, those that are kept; return how many those were."""
-        slots = [self.heard[sample_id] for sample_id in ids if sample_id in self.heard]
+        slots = [self.heard[sample_id] for sample_id in dict.fromkeys(ids) if sample_id in self.heard]
         if slots:
             self._change(self.hidden[slots], None, self.guesses[slots])
             for sample_id in ids:
@@ -144,12 +147,13 @@ class HearingHead(RidgeHead):
         if labels < self.judged + max(LEAST, self.judged / GROWTH):
             return
         self.judged = labels
-        for at in range(0, len(self.heard), CHUNK):
-            part = slice(at, min(at + CHUNK, len(self.heard)))
-            old, new = self.guesses[part].clone(), self._guess(self.hidden[part]).cpu()
+        slots = list(self.heard.values())  # as they came: a restart gives them other slots
+        for at in range(0, len(slots), CHUNK):
+            part = torch.tensor(slots[at : at + CHUNK])
+            old, new = self.guesses[part], self._guess(self.hidden[part]).cpu()
             changed = old != new
             if changed.any():
-                self._change(self.hidden[part][changed], new[changed], old[changed])
+                self._change(self.hidden[part[changed]], new[changed], old[changed])
                 self.guesses[part] = new
 
     def _slot(self, sample_id: str) -> int:

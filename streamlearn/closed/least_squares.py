@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 BLOCK = 64  # rows that are taken in together: one pass over the inverse costs hardly more for 64 rows than for 16
+LEAST = 1e-3  # of what a row has of itself in the regression, by which taking it out divides
 SHARE = 16  # but never more of them wait than one for so many that were taken in
 
 
@@ -104,7 +105,11 @@ class LeastSquares:
         gain = rows @ self.inverse
         inner = (gain @ rows.T).double().mul_(sign)
         inner.diagonal().add_(1.0)
-        root = torch.linalg.cholesky(inner).to(gain.dtype)
+        root, failed = torch.linalg.cholesky_ex(inner)
+        if int(failed):  # rows are taken out whose share rounding has eaten: as much as is there goes
+            values, vectors = torch.linalg.eigh(inner)
+            root = torch.linalg.cholesky((vectors * values.clamp(min=LEAST)) @ vectors.T)
+        root = root.to(gain.dtype)
         both = torch.cat([gain, targets - rows @ self.weights], dim=1)
         both = torch.linalg.solve_triangular(root, both, upper=False)
         half, solved = both[:, : self.size], both[:, self.size :]

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from streamlearn.errors import StreamlearnError
 from streamlearn.transport.base import Record, Source, TopicPartition
 
 PATIENCE = 0.5  # seconds that a partition which has records is waited for
@@ -16,22 +17,29 @@ class TimeOrdered:
     """A source that gives the earliest records of all partitions first, as far as it can look ahead.
 
     A broker sends one partition's records in a row: behind by a week, a learner would get days of one of them before
-    the first record of the next, and take that for drift. Within a partition the order stays; a time that steps back
-    there counts as the latest one before it. Where fewer records are there than are asked for, nothing is held back.
+    the first record of the next, and take that for drift. Within a partition the order stays: a time that steps back
+    there counts as the latest one before it, and one that lies ahead of the clock as now. Where fewer records are there
+    than are asked for, nothing is held back.
 
     Args:
         source: what is read.
         room: records that are read ahead at most; 0 gives them as they come.
         room_bytes: of their values; with this many no more are read.
         clock: in seconds, for patience alone.
+        now: seconds since 1970.
     """
 
     def __init__(
-        self, source: Source, room: int, room_bytes: int = 64 << 20, clock: Callable[[], float] = time.monotonic
+        self,
+        source: Source,
+        room: int,
+        room_bytes: int = 64 << 20,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._source, self._room, self._room_bytes, self._clock = source, room, room_bytes, clock
-        self._held: dict[TopicPartition, deque[Record]] = {}
-        self._latest: dict[TopicPartition, int] = {}  # the time of the last record of each that was given
+        self._source, self._room, self._room_bytes, self._clock, self._now = source, room, room_bytes, clock, now
+        self._held: dict[TopicPartition, deque[tuple[int, Record]]] = {}  # each with the time that counts
+        self._latest: dict[TopicPartition, int] = {}  # the time of the last record that was read of each
         self._count = self._bytes = 0
         self._first: dict[TopicPartition, int] = {}  # the offset of the first record held: a new dict with every change
         self._missed: dict[TopicPartition, float] = {}  # when it was last waited for in vain
@@ -48,14 +56,12 @@ class TimeOrdered:
         room = max(self._room, max_records)
         while self._has(room):  # 1
             asked = min(max(CHUNK, max_records), room - self._count)
-            records = self._source.poll(asked, 0.0 if self._count else timeout)
-            self._hold(records)
-            if len(records) < asked:
+            if self._read(asked, 0.0 if self._count else timeout) < asked:
                 break
         if self._count > max_records:
             self._wait(room)  # 2
         taken = self._take(max_records)  # 3
-        self._first = {tp: held[0].offset for tp, held in self._held.items()}
+        self._first = {tp: held[0][1].offset for tp, held in self._held.items()}
         return taken
 
     def positions(self) -> dict[TopicPartition, int]:
@@ -65,11 +71,11 @@ class TimeOrdered:
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets; the other partitions stay where they are."""
         for tp in positions:
-            gone = self._held.pop(tp, deque[Record]())
+            gone = [record for _, record in self._held.pop(tp, ())]
             self._count -= len(gone)
             self._bytes -= sum(map(_size, gone))
             self._latest.pop(tp, None)
-        self._first = {tp: held[0].offset for tp, held in self._held.items()}
+        self._first = {tp: held[0][1].offset for tp, held in self._held.items()}
         self._source.seek(positions)
 
     def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
@@ -97,11 +103,22 @@ class TimeOrdered:
         """Leave the log."""
         self._source.close()
 
-    def _hold(self, records: list[Record]) -> None:
+    def _read(self, most: int, timeout: float) -> int:
+        """Hold what comes, and return how many records that are; a failure waits until what is held was given."""
+        try:
+            records = self._source.poll(most, timeout)
+        except StreamlearnError:
+            if not self._count:
+                raise
+            return 0  # the source will tell again
+        now = int(self._now() * 1000)
         for record in records:
-            self._held.setdefault(TopicPartition(*record[:2]), deque()).append(record)
+            tp = TopicPartition(*record[:2])
+            at = self._latest[tp] = max(min(record.timestamp, now), self._latest.get(tp, -1))
+            self._held.setdefault(tp, deque()).append((at, record))
         self._count += len(records)
         self._bytes += sum(map(_size, records))
+        return len(records)
 
     def _has(self, room: int) -> bool:
         return self._count < room and self._bytes < self._room_bytes
@@ -114,7 +131,7 @@ class TimeOrdered:
             if left <= 0:
                 self._missed.update(dict.fromkeys(missing, now))
                 return
-            self._hold(self._source.poll(min(CHUNK, room - self._count), left))
+            self._read(min(CHUNK, room - self._count), left)
 
     def _missing(self, now: float) -> list[TopicPartition]:
         return [
@@ -124,16 +141,15 @@ class TimeOrdered:
         ]
 
     def _take(self, most: int) -> list[Record]:
-        heads = [(max(held[0].timestamp, self._latest.get(tp, -1)), tp) for tp, held in self._held.items()]
+        heads = [(held[0][0], tp) for tp, held in self._held.items()]
         heapq.heapify(heads)
         taken: list[Record] = []
         while heads and len(taken) < most:
-            at, tp = heads[0]
+            tp = heads[0][1]
             held = self._held[tp]
-            taken.append(held.popleft())
-            self._latest[tp] = at
+            taken.append(held.popleft()[1])
             if held:
-                heapq.heapreplace(heads, (max(held[0].timestamp, at), tp))
+                heapq.heapreplace(heads, (held[0][0], tp))
             else:
                 heapq.heappop(heads)
                 del self._held[tp]
@@ -143,4 +159,4 @@ class TimeOrdered:
 
 
 def _size(record: Record) -> int:
-    return len(record.value or b"")
+    return len(record.value or b"") + len(record.key or b"")

@@ -133,6 +133,47 @@ def test_few_labels_and_many_events_do_better_than_few_labels(tiny):
     assert found[1] >= found[0]
 
 
+def test_an_id_that_is_named_twice_is_taken_back_once_and_one_heard_twice_too(tiny):
+    own = learner(tiny)
+    head = begun(own)
+    heard = events([0, 1, 2, 3] * 4, 500)
+    own.hear(heard)
+    own.hear(heard)
+    own.hear([heard[0]] * 8)
+    assert head.taken.counts.sum() == 16
+    own.strategy.forget([heard[0].id] * 2)
+    assert head.taken.counts.sum() == 15
+    own.strategy.forget([each.id for each in [*heard, *heard]])
+    assert head.taken.counts.abs().sum() == 0
+    assert gone(head)[0] < 1e-6
+
+
+def test_a_learner_that_stopped_hears_nothing_and_keeps_nothing(tiny):
+    own = learner(tiny, max_steps=9)
+    begun(own)
+    own.hear(events([0, 1, 2], 500))
+    assert not own.heard
+    assert own.stopped
+
+
+def test_guesses_come_out_alike_after_a_restart_though_slots_are_others(tiny, tmp_path):
+    digests = []
+    for restored in (False, True):
+        own = learner(tiny, unlabelled=40)
+        begun(own, classes=3)
+        own.hear(events([n % 7 for n in range(56)], 500))
+        own.strategy.forget(["e520", "e533"])
+        if restored:
+            state, own = written(own, tmp_path / "middle")[0], learner(tiny, unlabelled=40)
+            own.load_state_dict(state)
+        own.add(stream([n % 7 for n in range(80)], 2000))
+        own.hear(events([0] * 8, 3000))
+        own.add(stream([n % 7 for n in range(160)], 4000))
+        own.hear(events([1] * 8, 5000))
+        digests.append(written(own, tmp_path / f"end-{restored}")[1])
+    assert digests[0] == digests[1]
+
+
 def test_of_more_than_it_keeps_the_oldest_guess_stays(tiny):
     own = learner(tiny, unlabelled=20)
     head = begun(own)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlearn.errors import StreamlearnError
 from streamlearn.transport.base import Message, Record, TopicPartition
 from streamlearn.transport.memory import MemoryLog, MemorySource
 from streamlearn.transport.time_ordered import AGAIN, PATIENCE, TimeOrdered
@@ -80,7 +81,7 @@ def test_large_records_are_bounded_by_their_bytes():
     source = TimeOrdered(inner, 50, room_bytes=40)  # ten values
 
     def held():
-        return sum(len(each.value) for some in source._held.values() for each in some)
+        return sum(len(each.value) for some in source._held.values() for _, each in some)
 
     found = source.poll(5, 0.0)
     assert sum(inner.positions().values()) == 50  # one read
@@ -91,6 +92,33 @@ def test_large_records_are_bounded_by_their_bytes():
             source.seek({tp: at - 1 for tp, at in source.positions().items()})
             assert source._bytes == held()
     assert len(found) == 2 * 89 + 2
+
+
+def test_a_time_far_ahead_does_not_keep_its_partition_back_for_ever():
+    now = [50.0]
+    log = log_of([10**9, *range(51_000, 51_010)], range(40_000, 52_000, 100))
+    source = TimeOrdered(MemorySource(log, ["events"]), 1000, now=lambda: now[0])
+    found = []
+    while batch := source.poll(10, 0.0):
+        found += batch
+        now[0] += 1
+    places = [at for at, record in enumerate(found) if record.partition == 0]
+    assert places[-1] < len(found) - 1
+    assert len(found) == 131
+
+
+def test_a_failure_waits_until_what_was_read_is_given():
+    class Failing(Bursts):
+        def poll(self, most, timeout):
+            self.asked += 1
+            if self.asked > 1:
+                raise StreamlearnError("gone", where="there", mend="put it back")
+            return self.inner.poll(most, timeout)
+
+    source = TimeOrdered(Failing(MemorySource(log_of(range(6), range(6)), ["events"])), 100)
+    assert [len(source.poll(4, 0.0)) for _ in range(3)] == [4, 4, 4]
+    with pytest.raises(StreamlearnError, match="gone"):
+        source.poll(4, 0.0)
 
 
 def test_positions_lag_and_the_end_are_those_of_what_was_given():
