@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 OTHER = "other"
 REASONS = get_args(Reason)  # each from the start: a series that begins at 1 hides its first rise
 ABSTAINED = ""  # no label can be called so
-OUTCOMES = ("learned", "probe", "discarded", "held_back", "expired", "duplicate", "correction", "orphan")
+OUTCOMES = (
+    *("learned", "probe", "discarded", "held_back", "expired", "forgotten", "duplicate", "correction", "orphan"),
+)
 BOUNDS = ("ttl", "capacity")
 
 Sample = tuple[tuple[str, ...], float]

@@ -29,6 +29,7 @@ class Plan:
         lived: batches since the last start.
         attempt: what was tried last, if nothing followed: a record, or a batch by its number.
         killers: how often a record or a batch was the last that was tried.
+        warm: the last part of a warm start that the newest snapshot does not hold.
     """
 
     writer: Writer = field(default_factory=Writer)
@@ -40,6 +41,7 @@ class Plan:
     lived: int = 0
     attempt: Place | int | None = None
     killers: Counter[Place | int] = field(default_factory=Counter)
+    warm: journal.Warm | None = None  # the last part of a warm start that no snapshot holds
 
     @property
     def short_lived(self) -> bool:
@@ -163,7 +165,7 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
     else:
         found.attempt = None
         if isinstance(record, journal.Warm):  # a batch of the file's rows
-            found.lived, found.batches = found.lived + 1, found.batches + 1
+            found.lived, found.batches, found.warm = found.lived + 1, found.batches + 1, record
             found.killers = Counter({each: n for each, n in found.killers.items() if not isinstance(each, int)})
         elif isinstance(record, journal.Batch):
             found.lived += 1
@@ -175,7 +177,7 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
             found.batches += 1
             found.positions |= {TopicPartition(each.topic, each.partition): each.next for each in record.ranges}
         elif isinstance(record, journal.Snapshot):
-            found.batches, found.deaths = 0, 0
+            found.batches, found.deaths, found.warm = 0, 0, None
             found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
         if found.lived >= LIFE:
             found.deaths = 0

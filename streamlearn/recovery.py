@@ -107,6 +107,8 @@ class Recovery:
         service.progress = Progress(0, found.batches)
         self._compare(service, found.last_start)
         pointer = self.load(service)  # 1
+        if found.warm is not None:  # before the start is written: a refusal is no death
+            WarmStart(service.root.warm_start).require(found.warm, lossy=self.accept_loss)
         service.publisher.writer = found.writer
         values = fingerprint.configuration(service.root)
         start = journal.Start(

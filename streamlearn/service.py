@@ -392,6 +392,8 @@ class Service:
         counts = self._counts()
         others = {
             "known_labels": len(self.learner.task.labels),
+            "pending_events": len(self.joiner.pending),
+            "early_labels": len(self.joiner.early),
             "prequential_accuracy": None if math.isnan(accuracy) else accuracy,
             "forgetting": None if math.isnan(forgetting) else forgetting,
             "weights_sha256": self.learner.sha256(),
@@ -408,6 +410,7 @@ class Service:
             "predictions": totals.predictions.total(),
             "labels": dict(totals.labels),
             "dead_letters": dict(totals.dead_letters),
+            "forget_requests": totals.forgets,
             "learner_step": self.learner.step,
             "champion_step": self.champion_step,
             "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},

@@ -170,6 +170,14 @@ class WarmStart:
             seen = seen._replace(samples=[])
         return service.warm(part.done, part.events, seen, part.answer.tokens, record.now)
 
+    def require(self, record: journal.Warm, *, lossy: bool = False) -> None:
+        """See that the file of which the journal tells is there, or that `lossy` goes on without it.
+
+        Raises:
+            StreamlearnError: it is not there any more, or is another one.
+        """
+        self._is_gone(Warmed(record.sha256, record.start, record.rows), lossy=lossy)
+
     def survey(self, service: Service) -> Survey:
         """Read the whole file once, with a decoder of its own.
 
@@ -253,8 +261,10 @@ class WarmStart:
             if done is not None and done.sha256 != self._sha256:
                 raise self._another(done)
         except StreamlearnError as error:
-            if done is None or not lossy:
+            if done is None:
                 raise
+            if not lossy:
+                raise self._needed(error) if self.path is not None and self._file is None else error from None
             log.warning("going on without the rest of the warm start: %s", error.what)
             return True
         return False
@@ -271,6 +281,13 @@ class WarmStart:
             self._file = WarmFile(self.path)
             self._sha256 = self._file.sha256()
         return self._file
+
+    def _needed(self, error: StreamlearnError) -> StreamlearnError:
+        return StreamlearnError(
+            f"{error.what}, and rows that were learned of it are in no snapshot yet",
+            where=f"warm_start: {self.path}",
+            mend="put the file back that the learner began with; to go on without it set `recovery.accept_loss: true`",
+        )
 
     def _another(self, done: Warmed) -> StreamlearnError:
         return StreamlearnError(

@@ -214,6 +214,22 @@ def test_a_file_that_is_gone_or_changed_is_refused_until_the_loss_is_accepted(ti
     life.start(accept_loss=True)
 
 
+def test_refusals_are_no_deaths(life, left_alone, file):
+    with dying("warmed", 2):
+        life.start()
+    data, before = file.read_bytes(), len(life.records())
+    for content in (None, b"{}\n") * 3:
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(StreamlearnError, match=r"in no snapshot yet|is not the file of which"):
+            life.start()
+    file.write_bytes(data)
+    assert life.go() == left_alone
+    assert not any(isinstance(each, journal.Attempt | journal.Discard) for each in life.records()[before:])
+    assert not life.service.alone
+
+
 def test_the_same_when_it_was_stopped_in_the_middle(tiny, tmp_path, file):
     life = Life(tiny, tmp_path / "state", file)
     failpoints.listen(lambda reached: reached == "warmed" and life.service.stop.set())
