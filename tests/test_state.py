@@ -235,7 +235,7 @@ def test_a_real_service_has_all_that_is_read(tiny):
     dashboard = Dashboard(world.service)
     assert state(world.service, dashboard)["status"] == "starting"
     world.produce(*labelled(40), b"{")
-    while not world.source.at_end():
+    while not world.service.source.at_end():
         world.now += 1
         dashboard.observe(world.service.turn())
     shown = orjson.loads(orjson.dumps(state(world.service, dashboard)))
