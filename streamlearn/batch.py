@@ -6,7 +6,7 @@ a `Batch` too, and the model never sees where a row came from.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,7 @@ class Tokens:
         return Tokens(self.ids[rows], self.lengths[rows])
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One event with its label, ready to be learned. `tokens` has shape (length,)."""
 
     id: str

@@ -1,7 +1,6 @@
 """Corrections: a label that turned out to be wrong is put right wherever its sample is."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from streamlearn.learner import Learner
 from streamlearn.measures import Measures
@@ -27,7 +26,7 @@ def correct(corrections: Mapping[str, str], learner: Learner, measures: Measures
 def _relabel(learner: Learner, sample_id: str, label: str) -> None:
     for at, sample in enumerate(learner.waiting):  # 3
         if sample.id == sample_id:
-            learner.waiting[at] = replace(sample, label=label)
+            learner.waiting[at] = sample._replace(label=label)
             return
     if learner.stopped:
         return

@@ -5,9 +5,11 @@ Pure: no I/O, no clock, no randomness. `now` is the journal's, so whoever takes 
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from pydantic import Field
@@ -19,6 +21,7 @@ from streamlearn.registry import Config
 from streamlearn.tasks import Labels
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
+_sample = partial(tuple.__new__, Sample)  # of the fields that `Joined` begins with, without a call of Python's
 UNKNOWN: Final = object()  # nothing is remembered of the id
 OUTCOMES: Final = {"s": "duplicate", "c": "correction", "x": "expired"}  # of a label, by its letter in the journal
 
@@ -58,7 +61,7 @@ class Early(NamedTuple):
     at: float
 
 
-@dataclass
+@dataclass(slots=True)
 class Join:
     """What became of a batch.
 
@@ -106,7 +109,7 @@ class Join:
         if row is None:
             self.corrections[event_id] = label
         else:
-            self.samples[row] = replace(self.samples[row], label=label)
+            self.samples[row] = self.samples[row]._replace(label=label)
 
     def withdraw(self, event_id: str) -> int:
         """Take back the samples of an id; return how many there were: several where ids may repeat."""
@@ -199,11 +202,13 @@ class Joiner:
         self._expire(join)  # 1
         if events:
             self._take(join, events, rows, served)  # 2
-        for label in labels:  # 3
-            if isinstance(label, Forget):
-                self._forget(join, label.id)
+        for kind, some in groupby(labels, type):  # 3
+            if kind is Forget:
+                for each in some:
+                    self._forget(join, each.id)
             else:
-                join.letters.append(self._labelled(join, label.id, label.label, label.time))
+                ids, names, _, times = zip(*some, strict=True)
+                self._label(join, ids, names, times)
         if not self.config.window:
             self._known, self._older = {}, {}
         elif len(self._known) >= self.config.window:
@@ -244,8 +249,11 @@ class Joiner:
                 self._forget(join, event.id)
             elif row < 0:
                 join.duplicates += 1
-                letter = "u" if event.label is None else self._labelled(join, event.id, event.label, event.received)
-                join.letters.append(letter.upper())
+                if event.label is None:
+                    join.letters.append("U")
+                else:
+                    self._label(join, [event.id], [event.label], [event.received])
+                    join.letters[-1] = join.letters[-1].upper()
             elif not event.has_own_id or (event.label is not None and event.id not in self.early):
                 self._plain(join, [event], served, row)
             else:
@@ -278,7 +286,8 @@ class Joiner:
             return "l"
         waiting = next(packed)
         if early is not None:
-            self._join(join, event.id, waiting, early.label)
+            join.places.append(len(join.letters))
+            self._join(join, [event.id], [waiting], [early.label])
             return "l"
         self._known[event.id] = None
         if self.waits:
@@ -286,13 +295,33 @@ class Joiner:
             self._crowd(join)
         return "-"
 
-    def _labelled(self, join: Join, event_id: str, label: str, time: float) -> str:
-        """Take a label that did not come with its event, and return its letter."""
-        waiting = self.pending.take(event_id)
-        if waiting is not None:
-            joined = self._join(join, event_id, waiting, label)
-            join.delays.append(max(0.0, time - joined.time) if time > 0 and joined.time > 0 else 0.0)
-            return "l"
+    def _label(self, join: Join, ids: Sequence[str], labels: Sequence[str], times: Sequence[float]) -> None:
+        """Take labels that did not come with their events.
+
+        Those for which an event waits go first, all at once: none of them depends on the others, and an id's first
+        label takes what waits.
+        """
+        start = len(join.letters)
+        waiting: Sequence[bytes | None] = self.pending.take(ids)
+        places: Sequence[int] = range(start, start + len(ids))
+        join.letters += "l" * len(ids)
+        others: list[tuple[str, str, int]] = []
+        if None in waiting:
+            rows = list(zip(ids, waiting, labels, times, places, strict=True))
+            others = [(event_id, label, place) for event_id, each, label, _, place in rows if each is None]
+            kept = [row for row in rows if row[1] is not None]
+            ids, waiting, labels, times, places = zip(*kept, strict=True) if kept else ((),) * 5
+        if ids:
+            join.places += places
+            joined = self._join(join, ids, cast("list[bytes]", waiting), labels)
+            join.delays += [
+                time - each.time if time > each.time > 0 else 0.0 for each, time in zip(joined, times, strict=True)
+            ]
+        for event_id, label, place in others:
+            join.letters[place] = self._other(join, event_id, label)
+
+    def _other(self, join: Join, event_id: str, label: str) -> str:
+        """Take a label for which no event waits, and return its letter."""
         known = self._look(event_id)
         if known is UNKNOWN:
             early = self.early.get(event_id)
@@ -310,17 +339,18 @@ class Joiner:
         if letter == "c" and event_id not in self.early:
             join.correct(event_id, label)
             if event_id in self._joined:  # in this batch: what is measured is the corrected label
-                joined = self.pending.join(event_id, self._joined[event_id], label)
+                (joined,) = self.pending.join([event_id], [self._joined[event_id]], [label])
                 join.late[max(at for at, each in enumerate(join.late) if each.id == event_id)] = joined
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
-    def _join(self, join: Join, event_id: str, waiting: bytes, label: str) -> Joined:
-        joined = self.pending.join(event_id, waiting, label)
-        self._joined[event_id] = waiting
-        join.hand_out(Sample(event_id, joined.tokens, label))
-        join.late.append(joined)
-        self._known[event_id] = label
+    def _join(self, join: Join, ids: Sequence[str], waiting: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
+        """Hand out events that waited, with their labels."""
+        joined = self.pending.join(ids, waiting, labels)
+        join.samples += [_sample(each[:3]) for each in joined]
+        join.late += joined
+        self._joined.update(zip(ids, waiting, strict=True))
+        self._known.update(zip(ids, labels, strict=True))
         return joined
 
     def _forget(self, join: Join, event_id: str) -> None:
@@ -328,7 +358,7 @@ class Joiner:
         early = self.early.pop(event_id, None)
         if gone := join.withdraw(event_id) + (early is not None):
             join.outcomes["forgotten"] += gone
-        self.pending.take(event_id)
+        self.pending.take([event_id])
         for each in (self._known, self._older, self._joined):
             each.pop(event_id, None)
         join.forgotten.append(event_id)

@@ -4,6 +4,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Iterable, KeysView, Mapping, Sequence
 from functools import partial
+from itertools import accumulate, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,20 +18,19 @@ from streamlearn.tasks import Labels, Scores
 
 TOP = 5  # probabilities that are kept as they were
 NONE = -1  # in the place of a label's number
-DIGITS = 6  # of a served score
 HEADER = np.dtype(
     [
         ("at", "<f8"),
         ("time", "<f8"),
+        ("score", "<f8"),
         ("predicted", "<i4"),
-        ("score", "<f4"),
         ("classes", "<i4"),
         ("tokens", "<i4"),
         ("top", "<i4", (TOP,)),
         ("probabilities", "<f4", (TOP,)),
     ]
 )
-_header = struct.Struct(f"<ddifii{TOP}i{TOP}f").unpack_from
+_header = struct.Struct(f"<dddiii{TOP}i{TOP}f").unpack_from
 _at = struct.Struct("<d").unpack_from
 FIRST = 6  # fields before the likeliest labels
 
@@ -52,11 +52,12 @@ class Likely(NamedTuple):
 
     def of(self, number: int) -> float:
         """Return the probability that a label got, by its number: see `Pending`."""
-        if not 0 <= number < self.classes:
+        classes, top, probabilities = self
+        if not 0 <= number < classes:
             return 0.0
-        if number in self.top:
-            return self.probabilities[self.top.index(number)]
-        return max(0.0, 1.0 - sum(self.probabilities)) / (self.classes - TOP)
+        if number in top:
+            return probabilities[top.index(number)]
+        return max(0.0, 1.0 - sum(probabilities)) / (classes - TOP)
 
 
 def likeliest(probabilities: npt.NDArray[np.float32]) -> tuple[IntArray, npt.NDArray[np.float32]]:
@@ -149,9 +150,9 @@ class Pending:
         assert event_id not in self._events
         self._events[event_id] = packed
 
-    def take(self, event_id: str) -> bytes | None:
-        """Take an event out; None where none of its id waits."""
-        return self._events.pop(event_id, None)
+    def take(self, ids: Iterable[str]) -> list[bytes | None]:
+        """Take events out; None stands for each id of which none waits."""
+        return list(map(self._events.pop, ids, repeat(None)))
 
     def oldest(self) -> str:
         """Take out the event that has waited longest, and return its id."""
@@ -162,25 +163,34 @@ class Pending:
         at: float = _at(next(iter(self._events.values())))[0]
         return at
 
-    def join(self, event_id: str, packed: bytes, label: str) -> Joined:
-        """Unpack an event whose label has come."""
-        head = _header(packed)
-        _, time, predicted, score, classes, length = head[:FIRST]
-        end = HEADER.itemsize + length * self._type.itemsize
-        likely: Likely = _likely((classes, head[FIRST : FIRST + TOP], head[FIRST + TOP :]))
-        return _joined(
-            (
-                event_id,
-                np.frombuffer(packed, self._type, length, HEADER.itemsize).astype(np.int64),
-                label,
-                None if predicted == NONE else self.labels.names[predicted],
-                round(score, DIGITS),
-                likely.of(self._number(label)),
-                orjson.loads(packed[end:]) if len(packed) > end else {},
-                time,
-                likely,
-            )
+    def join(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
+        """Unpack events whose labels have come: column by column, which is quicker than row by row."""
+        start = HEADER.itemsize
+        head = np.frombuffer(b"".join([each[:start] for each in packed]), HEADER)
+        lengths: list[int] = head["tokens"].tolist()
+        ends = [start + length * self._type.itemsize for length in lengths]
+        flat = np.frombuffer(b"".join([row[start:end] for row, end in zip(packed, ends, strict=True)]), self._type)
+        tokens, stops = flat.astype(np.int64), list(accumulate(lengths))
+        names = [*self.labels.names, None]  # NONE is the last one
+        number = self.labels.number
+        numbers = [NONE if (found := number(label)) is None else found for label in labels]
+        top, values, classes = head["top"].tolist(), head["probabilities"].tolist(), head["classes"].tolist()
+        likely: list[Likely] = list(map(_likely, zip(classes, top, values, strict=True)))
+        columns: Iterable[Iterable[Any]] = (
+            ids,
+            [tokens[stop - length : stop] for stop, length in zip(stops, lengths, strict=True)],
+            labels,
+            [names[each] for each in head["predicted"].tolist()],
+            head["score"].tolist(),
+            [
+                given[some.index(at)] if at in some else each.of(at)
+                for each, some, given, at in zip(likely, top, values, numbers, strict=True)
+            ],
+            [orjson.loads(row[end:]) if len(row) > end else {} for row, end in zip(packed, ends, strict=True)],
+            head["time"].tolist(),
+            likely,
         )
+        return list(map(_joined, zip(*columns, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all events in columns, as tensors (copies) and JSON values."""

@@ -253,7 +253,7 @@ def test_what_a_label_got_is_exact_among_the_likeliest_and_a_mean_beyond(classes
     pending, events = Pending(Labels(NAMES), 100), [event(f"e{i}", offset=i) for i in range(20)]
     told = served(events)._replace(scores=Scores(rows, rows.argsort(1)[:, -1:], rows.max(1, keepdims=True)))
     for each, packed, row in zip(events, pending.pack(events, range(20), told, 0.0), rows, strict=True):
-        got = [pending.join(each.id, packed, label).probability for label in NAMES]
+        got = [pending.join([each.id], [packed], [label])[0].probability for label in NAMES]
         kept = np.argsort(-row)[:TOP]
         assert [got[at] for at in kept] == row[kept].tolist()
         rest = [got[at] for at in range(classes) if at not in kept]

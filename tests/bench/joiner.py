@@ -1,15 +1,15 @@
 """The join at size: `./dev bench joiner [--pending N] [--tokens T] [--labels L]`.
 
 Fills the join with events that wait, in batches of 64, and measures the process's memory before and after; then lets
-labels come for events drawn at random, one by one, and takes the CPU time of each join; then lets time pass, so that
-all others leave; and writes the state of a full join and reads it back.
+labels come for events drawn at random, alone and in batches, and takes the CPU time of each; then lets time pass, so
+that all others leave; and writes the state of a full join and reads it back.
 """
 
 import argparse
 import resource
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -46,6 +46,11 @@ def batches(events: int, tokens: int, names: list[str]) -> Iterator[tuple[list[E
         ]
         ids = [draw.integers(0, VOCABULARY, length) for length in draw.integers(tokens // 2, tokens * 3 // 2 + 1, n)]
         yield some, Served(said, ids, Scores(rows, top[:, None], rows.max(1, keepdims=True)))
+
+
+def told(costs: Sequence[float]) -> str:
+    low, middle, high = (statistics.quantiles(costs, n=100)[at - 1] for at in (10, 50, 99))
+    return f"{middle:.2f} us of CPU (10 %: {low:.2f}, 99 %: {high:.2f})"
 
 
 def main() -> None:
@@ -89,13 +94,12 @@ def main() -> None:
         Label(f"ticket-{number:09}", names[0], Place("labels", 0, number), 2e9)
         for number in draw.sample(range(n), given.labels)
     ]
-    start = time.process_time()
-    for at in range(0, len(batch), BATCH):
+    many = []
+    for at in range(0, len(batch) - BATCH + 1, BATCH):
+        start = time.process_time_ns()
         own.take((), (), NONE, batch[at : at + BATCH], 1e9)
-    many = (time.process_time() - start) / len(batch) * 1e6
-    quantiles = statistics.quantiles(costs, n=100)
-    print(f"a label alone: {statistics.median(costs):.2f} us of CPU (99 %: {quantiles[98]:.2f}); ", end="")
-    print(f"in batches of {BATCH}: {many:.2f} us", flush=True)
+        many.append((time.process_time_ns() - start) / 1000 / BATCH)
+    print(f"a label in batches of {BATCH}: {told(many)}; alone: {told(costs)}", flush=True)
 
     left, start = len(own.pending), time.process_time()
     join = own.take((), (), NONE, (), 3e9)

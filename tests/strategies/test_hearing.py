@@ -1,7 +1,5 @@
 """Events without a label are learned from by what they are taken for, and what was learned so can be taken back."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -24,7 +22,7 @@ def learner(tiny, strategy="ridge", unlabelled=200, **settings):
 
 
 def events(classes, start):
-    return [replace(sample, label="") for sample in stream(classes, start)]
+    return [sample._replace(label="") for sample in stream(classes, start)]
 
 
 def begun(own, classes=4):
@@ -59,7 +57,7 @@ def test_what_was_heard_is_taken_back_when_its_label_comes(tiny, strategy):
     head = begun(own)
     begun(other)
     late = stream([0, 1, 2, 3] * 4, 500)
-    own.hear([replace(sample, label="") for sample in late])
+    own.hear([sample._replace(label="") for sample in late])
     assert list(head.heard) == [sample.id for sample in late]
     for each in (own, other):
         each.add(late)
@@ -74,7 +72,7 @@ def test_one_that_still_waits_to_be_heard_is_not_when_its_label_comes(tiny):
     own = learner(tiny)
     begun(own)
     late = stream([0, 1, 2], 500)
-    own.hear([replace(sample, label="") for sample in late])
+    own.hear([sample._replace(label="") for sample in late])
     own.add(late[:1])
     assert [each.id for each in own.heard] == ["e501", "e502"]
 
@@ -119,7 +117,7 @@ def test_few_labels_and_many_events_do_better_than_few_labels(tiny):
         for n in range(count):
             label = n % 2
             words = 2 + label * 20 + draw.integers(0, 20, 4)
-            found.append(replace(stream([label], start + n)[0], tokens=words.astype(np.int64)))
+            found.append(stream([label], start + n)[0]._replace(tokens=words.astype(np.int64)))
         return found
 
     labelled, unlabelled, test = texts(72, 0), texts(400, 1000), texts(300, 5000)
@@ -128,7 +126,7 @@ def test_few_labels_and_many_events_do_better_than_few_labels(tiny):
         own = learner(tiny, unlabelled=capacity)
         own.add(labelled)
         if capacity:
-            own.hear([replace(sample, label="") for sample in unlabelled])
+            own.hear([sample._replace(label="") for sample in unlabelled])
         found.append(accuracy(own, test))
     assert found[1] > found[0]
 

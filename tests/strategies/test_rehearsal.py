@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from streamlearn.batch import Batch, pad
+from streamlearn.imprint import imprint
 from streamlearn.strategies.derpp import distance
 from tests.learners import build, stream
 
@@ -47,6 +48,7 @@ def test_derpp_stores_what_the_model_said_before_the_step(tiny):
     own.add(stream([0, 1] * 4))
     samples = stream([2, 1] * 4, start=100)
     batch = batch_of(own, samples)
+    imprint(own.model, batch, 2)  # as it happens before a step
     with torch.no_grad():
         said = own.forward(batch).numpy()
     own.add(samples)
