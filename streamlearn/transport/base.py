@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 from streamlearn.errors import StreamlearnError
 
@@ -196,11 +196,19 @@ def by_partition(records: Iterable[Record]) -> dict[TopicPartition, list[Record]
 
 
 def _digest(records: Sequence[Record]) -> str:
-    pieces: list[bytes] = []
-    for _, _, offset, key, value, _, _ in records:
-        sizes = -1 if key is None else len(key), -1 if value is None else len(value)
-        pieces += _pack(offset, *sizes), key or b"", value or b""
+    _, _, offsets, keys, values, _, _ = zip(*records, strict=True)
+    key_sizes, key_bytes = _sized(keys)
+    value_sizes, value_bytes = _sized(values)
+    heads = map(_pack, offsets, key_sizes, value_sizes)
+    pieces = chain.from_iterable(zip(heads, key_bytes, value_bytes, strict=True))
     return hashlib.sha256(b"".join(pieces)).hexdigest()  # one call: each costs more than the bytes of a record
+
+
+def _sized(column: Sequence[bytes | None]) -> tuple[Iterable[int], Iterable[bytes]]:
+    if None in column:
+        return [-1 if each is None else len(each) for each in column], [each or b"" for each in column]
+    there = cast("Sequence[bytes]", column)
+    return map(len, there), there
 
 
 def lost(tp: TopicPartition, offset: int, low: int, high: int) -> StreamlearnError:

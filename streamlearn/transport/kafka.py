@@ -6,7 +6,7 @@ says so. A broker that goes away is waited for.
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -256,20 +256,17 @@ class KafkaSource:
         return records
 
     def _convert(self, messages: list[ck.Message]) -> list[Record]:
-        records = [
-            _record(
-                (
-                    m.topic(),
-                    m.partition(),
-                    m.offset(),
-                    m.key(),
-                    m.value(),
-                    tuple(headers) if (headers := m.headers()) else (),
-                    m.timestamp()[1],
-                )
-            )
-            for m in messages
-        ]
+        kind = ck.Message  # its methods through `map`, which is quicker than calling them one by one
+        columns: Iterable[Iterable[Any]] = (
+            map(kind.topic, messages),
+            map(kind.partition, messages),
+            map(kind.offset, messages),
+            map(kind.key, messages),
+            map(kind.value, messages),
+            [tuple(headers) if headers else () for headers in map(kind.headers, messages)],
+            [timestamp for _, timestamp in map(kind.timestamp, messages)],
+        )
+        records = list(map(_record, zip(*columns, strict=True)))
         positions = self._positions
         parts = by_partition(records)
         for tp, part in parts.items():
