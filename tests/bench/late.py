@@ -9,7 +9,7 @@ import argparse
 import os
 import statistics
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -25,6 +25,18 @@ from tests.late import Plan, plan
 
 PART = 64  # records that are produced before they are taken
 ASKED = 256
+
+
+def planned_job(strategy: str, seed: int, limit: int | None, sets: Sequence[str]) -> Job:
+    """Plan CLINC150 in ten groups of classes, with a topic of labels and ids of our own."""
+    folder = Path(os.environ["STREAMLEARN_DATA"]) / "clinc150"
+    request = Request(
+        str(folder / "train.jsonl"), str(folder / "test.jsonl"), strategies=[strategy], memory=1000,
+        order="class-incremental", groups=10, seeds=[seed], limit=limit,
+        sets=["kafka.topics.labels=evaluate.labels", "fields.id=id", *sets],
+    )  # fmt: skip
+    (job,) = planned(request)
+    return job
 
 
 def passed(job: Job, steps: Iterable[tuple[str, str, bytes]]) -> Service:
@@ -74,15 +86,9 @@ def main() -> None:
     parser.add_argument("--strategy", default="dual")
     parser.add_argument("--set", action="append", default=[], dest="sets")
     given = parser.parse_args()
-    folder = Path(os.environ["STREAMLEARN_DATA"]) / "clinc150"
     gaps = []
     for seed in map(int, given.seeds.split(",")):
-        request = Request(
-            str(folder / "train.jsonl"), str(folder / "test.jsonl"), strategies=[given.strategy], memory=1000,
-            order="class-incremental", groups=10, seeds=[seed], limit=given.limit,
-            sets=["kafka.topics.labels=evaluate.labels", "fields.id=id", *given.sets],
-        )  # fmt: skip
-        (job,) = planned(request)
+        job = planned_job(given.strategy, seed, given.limit, given.sets)
         rows = [(str(row.text), str(row.label)) for row in chain(*job.stream.parts)]
         events = [{"id": f"e{at}", "text": text, "label": label} for at, (text, label) in enumerate(rows)]
         topic = job.settings.root.kafka.topics
