@@ -59,7 +59,9 @@ class Killed:
             learner={"max_wait_seconds": 1e6},  # what is flushed for having waited depends on the clock
             snapshots={"path": str(folder / self.name), "every_seconds": 20},
         )
-        self.sets = [f"seed={root.seed}", f"strategy={root.strategy.model_dump_json()}", *sets]
+        with self.config.open("a") as file:
+            file.write(f"seed: {root.seed}\nstrategy: {root.strategy.model_dump_json()}\n")
+        self._options = [part for each in sets for part in ("--set", each)]
 
     def send(self, steps: Sequence[Step]) -> None:
         producer = ck.Producer({"bootstrap.servers": self.address, "enable.idempotence": True, "linger.ms": 50})
@@ -75,7 +77,7 @@ class Killed:
         there were then."""
         found = []
         for moment in moments:
-            with Process(self.folder, "run", self.config, *self._options()) as run:
+            with Process(self.folder, "run", self.config, *self._options) as run:
                 run.says("reading ", 600)
                 while (made := self._published()) < moment:
                     assert run.popen.poll() is None, run.err
@@ -86,10 +88,7 @@ class Killed:
 
     def ends(self) -> Mapping[str, Any]:
         """Let one take the rest."""
-        return finished(self.folder, self.config, *self._options())
-
-    def _options(self) -> list[str]:
-        return [part for each in self.sets for part in ("--set", each)]
+        return finished(self.folder, self.config, *self._options)
 
     def _published(self) -> int:
         """The end of the predictions topic, where a commit's marker has an offset too."""
@@ -153,6 +152,8 @@ def main() -> None:
     parser.add_argument("--verify", action="store_true")
     parser.add_argument("--set", action="append", default=[], dest="sets")
     given = parser.parse_args()
+    if given.verify and given.sets:
+        parser.error("--verify knows the configuration alone, so leave out --set")
     broker = None
     if given.address is None:
         broker = Broker()
