@@ -174,21 +174,17 @@ class Pending:
         names = [*self.labels.names, None]  # NONE is the last one
         number = self.labels.number
         numbers = [NONE if (found := number(label)) is None else found for label in labels]
-        top, values, classes = head["top"].tolist(), head["probabilities"].tolist(), head["classes"].tolist()
-        likely: list[Likely] = list(map(_likely, zip(classes, top, values, strict=True)))
+        likely = zip(head["classes"].tolist(), head["top"].tolist(), head["probabilities"].tolist(), strict=True)
         columns: Iterable[Iterable[Any]] = (
             ids,
             [tokens[stop - length : stop] for stop, length in zip(stops, lengths, strict=True)],
             labels,
             [names[each] for each in head["predicted"].tolist()],
             head["score"].tolist(),
-            [
-                given[some.index(at)] if at in some else each.of(at)
-                for each, some, given, at in zip(likely, top, values, numbers, strict=True)
-            ],
+            _probabilities(head, np.array(numbers)).tolist(),
             [orjson.loads(row[end:]) if len(row) > end else {} for row, end in zip(packed, ends, strict=True)],
             head["time"].tolist(),
-            likely,
+            map(_likely, likely),
         )
         return list(map(_joined, zip(*columns, strict=True)))
 
@@ -222,6 +218,15 @@ class Pending:
     def _number(self, label: str | None) -> int:
         number = None if label is None else self.labels.number(label)
         return NONE if number is None else number
+
+
+def _probabilities(head: npt.NDArray[np.void], numbers: IntArray) -> npt.NDArray[np.float64]:
+    """Return what `Likely.of` says of each row's label."""
+    top, values, classes = head["top"], head["probabilities"].astype(np.float64), head["classes"]
+    hits = top == numbers[:, None]
+    rest = np.maximum(0.0, 1.0 - values.sum(1)) / np.maximum(1, classes - TOP)
+    known = (numbers >= 0) & (numbers < classes)
+    return np.where(hits.any(1), (values * hits).sum(1), np.where(known, rest, 0.0))
 
 
 def pack_texts(texts: Iterable[str]) -> dict[str, torch.Tensor]:
