@@ -227,23 +227,23 @@ class EventDecoder:
         times = received = [record.timestamp / 1000 for record in records]
         given = [payload.get("time") for payload in payloads]
         if any(time is not None for time in given):
-            times = self._times(given, received)
+            times = self._when(given, received)
         slices = [_slices(found) if (found := payload.get("slices")) else {} for payload in payloads]
         labels: list[Any] = [payload.get("label") for payload in payloads]
         if not self._labels.issuperset(labels):
             labels = [None if label is None else self.admitted(str(label)) for label in labels]
         return list(map(_event, zip(ids, texts, labels, times, slices, places, received, flags, strict=False)))
 
-    def _times(self, given: Sequence[str | float | None], received: Sequence[float]) -> list[float]:
+    def _when(self, given: Sequence[str | float | None], received: Sequence[float]) -> list[float]:
         """Return seconds since 1970: what `seconds` reads, and without a time when the record was received."""
         parse = datetime.fromisoformat
-        try:  # nearly all are of the first form
+        try:  # nearly all are of the first form, where Z is a time zone
             return [
                 parse(time).timestamp() if type(time) is str and time[4:5] == "-" and time[-1:] == "Z"
                 else other if time is None else self.seconds(time)
                 for time, other in zip(given, received, strict=True)
             ]  # fmt: skip
-        except ValueError:
+        except ValueError:  # finds the one that is none, and refuses it
             return [other if time is None else self.seconds(time) for time, other in zip(given, received, strict=True)]
 
     def _check_texts(self, texts: Sequence[str]) -> None:

@@ -6,9 +6,8 @@ Pure: no I/O, no clock, no randomness. `now` is the journal's, so whoever takes 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple, cast
 
 import torch
@@ -21,7 +20,7 @@ from streamlearn.registry import Config
 from streamlearn.tasks import Labels
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
-_sample = partial(tuple.__new__, Sample)  # of the fields that `Joined` begins with, without a call of Python's
+_sample_of = attrgetter("sample")
 UNKNOWN: Final = object()  # nothing is remembered of the id
 OUTCOMES: Final = {"s": "duplicate", "c": "correction", "x": "expired"}  # of a label, by its letter in the journal
 
@@ -124,7 +123,7 @@ class Join:
         gone = len(self.samples) - len(rows)
         self.samples, self.places = [self.samples[row] for row in rows], [self.places[row] for row in rows]
         self.here = [(answer, new[row]) for answer, row in self.here if row in new]
-        self.late = [each for each in self.late if each.id != event_id]
+        self.late = [each for each in self.late if each.sample.id != event_id]
         return gone
 
 
@@ -208,7 +207,7 @@ class Joiner:
                     self._forget(join, each.id)
             else:
                 ids, names, _, times = zip(*some, strict=True)
-                self._label(join, ids, names, times)
+                self._take_labels(join, ids, names, times)
         if not self.config.window:
             self._known, self._older = {}, {}
         elif len(self._known) >= self.config.window:
@@ -252,7 +251,7 @@ class Joiner:
                 if event.label is None:
                     join.letters.append("U")
                 else:
-                    self._label(join, [event.id], [event.label], [event.received])
+                    self._take_labels(join, [event.id], [event.label], [event.received])
                     join.letters[-1] = join.letters[-1].upper()
             elif not event.has_own_id or (event.label is not None and event.id not in self.early):
                 self._plain(join, [event], served, row)
@@ -295,7 +294,7 @@ class Joiner:
             self._crowd(join)
         return "-"
 
-    def _label(self, join: Join, ids: Sequence[str], labels: Sequence[str], times: Sequence[float]) -> None:
+    def _take_labels(self, join: Join, ids: Sequence[str], labels: Sequence[str], times: Sequence[float]) -> None:
         """Take labels that did not come with their events.
 
         Those for which an event waits go first, all at once: none of them depends on the others, and an id's first
@@ -318,9 +317,9 @@ class Joiner:
                 time - each.time if time > each.time > 0 else 0.0 for each, time in zip(joined, times, strict=True)
             ]
         for event_id, label, place in others:
-            join.letters[place] = self._other(join, event_id, label)
+            join.letters[place] = self._unmatched(join, event_id, label)
 
-    def _other(self, join: Join, event_id: str, label: str) -> str:
+    def _unmatched(self, join: Join, event_id: str, label: str) -> str:
         """Take a label for which no event waits, and return its letter."""
         known = self._look(event_id)
         if known is UNKNOWN:
@@ -340,14 +339,14 @@ class Joiner:
             join.correct(event_id, label)
             if event_id in self._joined:  # in this batch: what is measured is the corrected label
                 (joined,) = self.pending.join([event_id], [self._joined[event_id]], [label])
-                join.late[max(at for at, each in enumerate(join.late) if each.id == event_id)] = joined
+                join.late[max(at for at, each in enumerate(join.late) if each.sample.id == event_id)] = joined
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
     def _join(self, join: Join, ids: Sequence[str], waiting: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
         """Hand out events that waited, with their labels."""
         joined = self.pending.join(ids, waiting, labels)
-        join.samples += [_sample(each[:3]) for each in joined]
+        join.samples += map(_sample_of, joined)
         join.late += joined
         self._joined.update(zip(ids, waiting, strict=True))
         self._known.update(zip(ids, labels, strict=True))

@@ -202,16 +202,16 @@ class Measures:
             answered = each.predicted is not None and each.score >= self.abstain_below
             loss = self.prequential.update(
                 each.predicted,
-                each.label,
+                each.sample.label,
                 each.probability,
                 confidence=each.score,
                 answered=answered,
                 slices=each.slices,
             )
             if self.answers.size:
-                self.answers.add(each.id, self.prequential.count, each.likely)
+                self.answers.add(each.sample.id, self.prequential.count, each.likely)
             if each.predicted is not None:
-                errors.append(float(each.predicted != each.label))
+                errors.append(float(each.predicted != each.sample.label))
                 losses.append(loss)
 
     def _watch(
@@ -238,7 +238,10 @@ class Measures:
 
     def _learn_late(self, late: Sequence[Joined]) -> None:
         if late:
-            self.novelty.learn(self.model.word_means([each.tokens for each in late]), [each.label for each in late])
+            samples = [each.sample for each in late]
+            self.novelty.learn(
+                self.model.word_means([each.tokens for each in samples]), [each.label for each in samples]
+            )
 
 
 def _kept(answer: Answer, rows: Sequence[int]) -> dict[int, Likely]:

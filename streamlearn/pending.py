@@ -12,12 +12,13 @@ import numpy.typing as npt
 import orjson
 import torch
 
-from streamlearn.batch import IntArray
+from streamlearn.batch import IntArray, Sample
 from streamlearn.events import Event, Prediction
 from streamlearn.tasks import Labels, Scores
 
 TOP = 5  # probabilities that are kept as they were
 NONE = -1  # in the place of a label's number
+DIGITS = 6  # of a served score
 HEADER = np.dtype(
     [
         ("at", "<f8"),
@@ -30,9 +31,7 @@ HEADER = np.dtype(
         ("probabilities", "<f4", (TOP,)),
     ]
 )
-_header = struct.Struct(f"<dddiii{TOP}i{TOP}f").unpack_from
 _at = struct.Struct("<d").unpack_from
-FIRST = 6  # fields before the likeliest labels
 
 
 class Served(NamedTuple):
@@ -74,13 +73,11 @@ def likeliest(probabilities: npt.NDArray[np.float32]) -> tuple[IntArray, npt.NDA
 class Joined(NamedTuple):
     """An event that waited, and the label that came: what the prequential measures need of the two.
 
-    `tokens` has shape (length,); `score` is what the served label got, nan where none was served; `probability` is what
-    the label got that came, and `likely` what others got; `time` is when the event happened, in seconds since 1970.
+    `score` is what the served label got, nan where none was served; `probability` is what the label got that came, and
+    `likely` what others got; `time` is when the event happened, in seconds since 1970.
     """
 
-    id: str
-    tokens: IntArray
-    label: str
+    sample: Sample
     predicted: str | None
     score: float
     probability: float
@@ -90,6 +87,7 @@ class Joined(NamedTuple):
 
 
 _likely = partial(tuple.__new__, Likely)
+_sample = partial(tuple.__new__, Sample)
 _joined = partial(tuple.__new__, Joined)  # skips NamedTuple's own constructor, which goes through Python
 
 
@@ -164,7 +162,10 @@ class Pending:
         return at
 
     def join(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
-        """Unpack events whose labels have come: column by column, which is quicker than row by row."""
+        """Unpack events whose labels have come: column by column, which is quicker than row by row from five or so on.
+
+        The tokens of all are parts of one array.
+        """
         start = HEADER.itemsize
         head = np.frombuffer(b"".join([each[:start] for each in packed]), HEADER)
         lengths: list[int] = head["tokens"].tolist()
@@ -172,16 +173,14 @@ class Pending:
         flat = np.frombuffer(b"".join([row[start:end] for row, end in zip(packed, ends, strict=True)]), self._type)
         tokens, stops = flat.astype(np.int64), list(accumulate(lengths))
         names = [*self.labels.names, None]  # NONE is the last one
-        number = self.labels.number
-        numbers = [NONE if (found := number(label)) is None else found for label in labels]
+        numbers = np.array(list(map(self._number, labels)))
         likely = zip(head["classes"].tolist(), head["top"].tolist(), head["probabilities"].tolist(), strict=True)
+        parts = [tokens[stop - length : stop] for stop, length in zip(stops, lengths, strict=True)]
         columns: Iterable[Iterable[Any]] = (
-            ids,
-            [tokens[stop - length : stop] for stop, length in zip(stops, lengths, strict=True)],
-            labels,
+            map(_sample, zip(ids, parts, labels, strict=True)),
             [names[each] for each in head["predicted"].tolist()],
             head["score"].tolist(),
-            _probabilities(head, np.array(numbers)).tolist(),
+            _probabilities(head, numbers).tolist(),
             [orjson.loads(row[end:]) if len(row) > end else {} for row, end in zip(packed, ends, strict=True)],
             head["time"].tolist(),
             map(_likely, likely),
@@ -208,6 +207,8 @@ class Pending:
         head = np.zeros(len(ids), HEADER)
         for name in HEADER.names or ():
             head[name] = state[name].numpy()
+        if state["score"].dtype == torch.float32:  # as they were kept once; what was served has so many digits
+            head["score"] = np.round(head["score"], DIGITS)
         heads, rest, size = head.tobytes(), state["rest"].numpy().tobytes(), HEADER.itemsize
         ends = np.cumsum(state["rest_bytes"].numpy(), dtype=np.int64).tolist()
         self._events = OrderedDict(

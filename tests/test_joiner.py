@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -330,3 +331,13 @@ def test_ids_that_wait_are_not_taken_twice_though_none_is_remembered():
     assert "".join(take(own, [event("a"), event("b", "c1")], labels(("a", "c0"), ("a", "c1"))).letters) == "Ullc"
     assert "".join(take(own, [event("a")]).letters) == "-"
     assert not own.state_dict()["known"]["labels"].numel()
+
+
+def test_a_state_that_kept_scores_in_single_precision_gives_them_as_they_were_served():
+    before, own = joiner(), joiner()
+    take(before, [event("a")])
+    state = before.state_dict()
+    state["pending"]["score"] = torch.tensor([0.7], dtype=torch.float32)
+    own.load_state_dict(state)
+    (joined,) = take(own, late=labels(("a", "c0"))).late
+    assert joined.score == 0.7

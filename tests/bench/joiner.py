@@ -61,6 +61,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=20, help="tokens of an event, on average")
     parser.add_argument("--labels", type=int, default=100_000)
     given = parser.parse_args()
+    if not 2 * BATCH <= given.labels <= given.pending // 2:
+        parser.error(f"--labels is at least {2 * BATCH}, and at most half of --pending")
     names = [f"label-{i}" for i in range(CLASSES)]
 
     def make() -> Joiner:
@@ -93,15 +95,16 @@ def main() -> None:
         join = own.take((), (), NONE, (label,), 1e9)
         costs.append((time.process_time_ns() - start) / 1000)
         assert len(join.samples) == 1
-    batch = [
-        Label(f"ticket-{number:09}", names[0], Place("labels", 0, number), 2e9)
-        for number in draw.sample(range(n), given.labels)
-    ]
-    many = []
-    for at in range(0, len(batch) - BATCH + 1, BATCH):
+    many, numbers = [], draw.sample([int(event_id[7:]) for event_id in own.pending.ids], given.labels)
+    for at in range(0, given.labels - BATCH + 1, BATCH):
+        batch = [
+            Label(f"ticket-{number:09}", draw.choice(names), Place("labels", 0, number), 2e9)
+            for number in numbers[at : at + BATCH]
+        ]
         start = time.process_time_ns()
-        own.take((), (), NONE, batch[at : at + BATCH], 1e9)
+        join = own.take((), (), NONE, batch, 1e9)
         many.append((time.process_time_ns() - start) / 1000 / BATCH)
+        assert len(join.samples) == BATCH
     unit = min(timeit.repeat("sum(range(1000))", number=1000, repeat=5)) * 1000
     print(f"this machine sums the numbers to 1,000 in {unit:.1f} us")
     print(f"a label in batches of {BATCH}: {told(many)}; alone: {told(costs)}", flush=True)

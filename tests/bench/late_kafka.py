@@ -157,9 +157,10 @@ def main() -> None:
     broker = None
     if given.address is None:
         broker = Broker()
-        broker.start()
     gaps, failed = [], False
     try:
+        if broker is not None:
+            broker.start()
         for seed in map(int, given.seeds.split(",")):
             job = planned_job(given.strategy, seed, given.limit, given.sets)
             rows = [(str(row.text), str(row.label)) for row in chain(*job.stream.parts)]
