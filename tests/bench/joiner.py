@@ -20,6 +20,7 @@ import numpy as np
 from streamlearn.events import Event, Label, Place, Prediction
 from streamlearn.joiner import Joiner, JoinerConfig
 from streamlearn.pending import Served
+from streamlearn.service import GARBAGE
 from streamlearn.tasks import Labels, Scores
 
 BATCH, CLASSES, VOCABULARY = 64, 150, 30_522
@@ -87,7 +88,8 @@ def main() -> None:
     print(f"its state: {written:.2f} s to make, {time.perf_counter() - start:.2f} s to take over", flush=True)
     del state
 
-    gc.freeze()  # as in the service, which keeps the collector away from what stays
+    gc.freeze()  # as the service does, which keeps the collector away from what stays
+    gc.set_threshold(GARBAGE)
     draw, costs = Random(0), []
     for number in draw.sample(range(n), given.labels):
         label = Label(f"ticket-{number:09}", draw.choice(names), Place("labels", 0, number), 2e9)
