@@ -9,7 +9,7 @@ import argparse
 import os
 import statistics
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -64,15 +64,13 @@ def accuracy(service: Service, job: Job) -> float:
     return 100 * right / len(job.exam.texts)
 
 
-def wrong(service: Service, told: Plan) -> list[str]:
-    """Return the counts that are not the plan's."""
-    counts, waiting = service.totals.labels, len(service.learner.waiting)
-    joined = counts["learned"] + counts["probe"] + counts["held_back"] + waiting
-    found = {"joined": joined, **{name: counts[name] for name in told.outcomes}, "never": len(service.joiner.pending)}
+def wrong(counts: Mapping[str, int], never: int, told: Plan) -> list[str]:
+    """Return what is not the plan's of the labels' outcomes, and of the number of events that wait in vain."""
+    joined = ("learned", "probe", "held_back")
+    found = {"joined": sum(counts.get(name, 0) for name in joined), "never": never}
+    found |= {name: counts.get(name, 0) for name in told.outcomes}
     meant = {"joined": told.joined, **told.outcomes, "never": told.unlabelled}
-    others = {
-        name: count for name, count in counts.items() if count and name not in {*told.outcomes, "learned", "probe"}
-    }
+    others = {name: count for name, count in counts.items() if count and name not in {*joined, *told.outcomes}}
     return [f"{name}: {found[name]} for {meant[name]}" for name in meant if found[name] != meant[name]] + [
         f"{name}: {count}" for name, count in others.items()
     ]
@@ -98,7 +96,9 @@ def main() -> None:
         service = passed(job, ((topics[step.topic], step.id, step.value) for step in told.steps))
         late = accuracy(service, job)
         gaps.append(late - at_once)
-        counts = "; ".join(wrong(service, told)) or "every count is the plan's"
+        counts = (
+            "; ".join(wrong(service.totals.labels, len(service.joiner.pending), told)) or "every count is the plan's"
+        )
         print(f"seed {seed}: {at_once:.2f} at once, {late:.2f} late: {gaps[-1]:+.2f}; {counts}", flush=True)
     print(f"mean {statistics.mean(gaps):+.2f} ({min(gaps):+.2f} to {max(gaps):+.2f})")
 

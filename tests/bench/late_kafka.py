@@ -27,7 +27,7 @@ import orjson
 from streamlearn.evaluate.run import Job
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings
-from tests.bench.late import accuracy, passed, planned_job
+from tests.bench.late import accuracy, passed, planned_job, wrong
 from tests.faults.audit import audit
 from tests.faults.lives import finished, replayed
 from tests.kafka.broker import Broker
@@ -99,22 +99,6 @@ class Killed:
             consumer.close()
 
 
-def differs(summary: Mapping[str, Any], told: Plan) -> list[str]:
-    """Return the counts that are not the plan's."""
-    counts = dict(summary["labels"])
-    found = {"joined": sum(counts.pop(name, 0) for name in ("learned", "probe", "held_back"))}
-    found |= {name: counts.pop(name, 0) for name in told.outcomes}
-    found |= {"never": summary["pending_events"], "events": summary["events"]}
-    meant = {
-        "joined": told.joined,
-        **told.outcomes,
-        "never": told.unlabelled,
-        "events": len(told.of("events")),
-    }
-    others = [f"{name}: {count}" for name, count in counts.items() if count]
-    return [f"{name}: {found[name]} for {meant[name]}" for name in meant if found[name] != meant[name]] + others
-
-
 def through_kafka(
     learner: Killed, told: Plan, job: Job, kills: int, *, verify: bool
 ) -> tuple[float, list[str], list[int]]:
@@ -125,7 +109,7 @@ def through_kafka(
     deaths = learner.dies(sorted(draw.randrange(events) for _ in range(kills)))
     summary = learner.ends()
     verdict = audit(learner.address, learner.name, learner.topics["events"], learner.topics["labels"])
-    found = differs(summary, told) + verdict.wrong
+    found = wrong(summary["labels"], summary["pending_events"], told) + verdict.wrong
     if (verdict.predictions, verdict.repeated) != (events, 0):
         found.append(f"{verdict.predictions} predictions of {events} events, {verdict.repeated} more than once")
     if verdict.outcomes != summary["labels"]:
