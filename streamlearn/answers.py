@@ -4,9 +4,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from streamlearn.pending import NONE, TOP, Likely
+from streamlearn.likely import LIKELY, columns, restored
 
 
 class Answers:
@@ -18,19 +19,19 @@ class Answers:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._said: OrderedDict[str, tuple[int, Likely]] = OrderedDict()
+        self._said: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._said)
 
-    def add(self, event_id: str, number: int, likely: Likely) -> None:
-        """Keep what was said of an event, which was the measurement of this number."""
+    def add(self, event_id: str, number: int, said: bytes) -> None:
+        """Keep what was said of an event (the bytes of a `LIKELY`), which was the measurement of this number."""
         self._said.pop(event_id, None)
-        self._said[event_id] = number, likely
+        self._said[event_id] = number, said
         if len(self._said) > self.size:
             self._said.popitem(last=False)
 
-    def find(self, event_id: str) -> tuple[int, Likely] | None:
+    def find(self, event_id: str) -> tuple[int, bytes] | None:
         """Return the number of an event's measurement, and what was said of it; None where it is not kept."""
         return self._said.get(event_id)
 
@@ -40,25 +41,12 @@ class Answers:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it, in columns."""
-        rows = [likely for _, likely in self._said.values()]
-        return {
-            "ids": list(self._said),
-            "numbers": torch.tensor([number for number, _ in self._said.values()], dtype=torch.int64),
-            "classes": torch.tensor([each.classes for each in rows], dtype=torch.int32),
-            "top": torch.tensor([each.top for each in rows], dtype=torch.int32).reshape(len(rows), TOP),
-            "probabilities": torch.tensor([each.probabilities for each in rows]).reshape(len(rows), TOP),
-        }
+        said = np.frombuffer(b"".join(said for _, said in self._said.values()), LIKELY)
+        numbers = torch.tensor([number for number, _ in self._said.values()], dtype=torch.int64)
+        return {"ids": list(self._said), "numbers": numbers, **columns(said)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what another kept; of too many the last."""
-        columns = [state[name].tolist() for name in ("numbers", "classes", "top", "probabilities")]
-        found = [
-            (event_id, (number, Likely(classes, tuple(top), tuple(probabilities))))
-            for event_id, number, classes, top, probabilities in zip(state["ids"], *columns, strict=True)
-        ]
+        said = [row.tobytes() for row in restored(state)]
+        found = list(zip(state["ids"], zip(state["numbers"].tolist(), said, strict=True), strict=True))
         self._said = OrderedDict(found[max(0, len(found) - self.size) :])
-
-
-def nothing_said() -> Likely:
-    """Return what is said before any label is known."""
-    return Likely(0, (NONE,) * TOP, (0.0,) * TOP)

@@ -15,9 +15,10 @@ from pydantic import Field
 
 from streamlearn.batch import IntArray, Sample
 from streamlearn.events import Event, Forget, Label
-from streamlearn.pending import NONE, Joined, Pending, Served, pack_texts, unpack_texts
+from streamlearn.likely import probability
+from streamlearn.pending import Joined, Pending, Served, pack_texts, unpack_texts
 from streamlearn.registry import Config
-from streamlearn.tasks import Labels
+from streamlearn.tasks import NONE, Labels
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
 _sample_of = attrgetter("sample")
@@ -102,13 +103,22 @@ class Join:
         self.places.append(len(self.letters))
         self.samples.append(sample)
 
-    def correct(self, event_id: str, label: str) -> None:
-        """Give a sample another label: one of this batch is not learned yet, others went wherever they went."""
+    def correct(self, event_id: str, label: str, number: int) -> None:
+        """Give a sample another label: one of this batch is not learned yet, others went wherever they went.
+
+        `number` is the label's, or `NONE`.
+        """
         row = max((row for row, sample in enumerate(self.samples) if sample.id == event_id), default=None)
         if row is None:
             self.corrections[event_id] = label
-        else:
-            self.samples[row] = self.samples[row]._replace(label=label)
+            return
+        self.samples[row] = self.samples[row]._replace(label=label)
+        late = max((at for at, each in enumerate(self.late) if each.sample.id == event_id), default=None)
+        if late is not None:
+            joined = self.late[late]
+            self.late[late] = joined._replace(
+                sample=joined.sample._replace(label=label), probability=probability(joined.likely, number)
+            )
 
     def withdraw(self, event_id: str) -> int:
         """Take back the samples of an id; return how many there were: several where ids may repeat."""
@@ -148,7 +158,6 @@ class Joiner:
         # Two generations, the younger first: forgetting costs nothing but a swap now and then.
         self._known: dict[str, str | None] = {}
         self._older: dict[str, str | None] = {}
-        self._joined: dict[str, bytes] = {}  # in this batch: what had waited
         self._now = 0.0
 
     def first(self, events: Sequence[Event | Forget]) -> list[int]:
@@ -166,8 +175,10 @@ class Joiner:
         for event in events:
             if isinstance(event, Forget):
                 here[event.id], again = False, True
+            elif not event.has_own_id:  # though an event may have another's place as its id
+                again = False
             else:
-                again = event.has_own_id and here.get(event.id, self._came_before(event))
+                again = here.get(event.id, self._came_before(event))
                 here[event.id] = again or bool(self.config.window) or (self.waits and event.label is None)
             rows.append(-1 if again else row)
             row += not again
@@ -195,8 +206,6 @@ class Joiner:
             now: seconds since 1970; a clock that is set back stands still here.
         """
         self._now = max(now, self._now)
-        if self._joined:
-            self._joined.clear()
         join = Join()
         self._expire(join)  # 1
         if events:
@@ -336,10 +345,7 @@ class Joiner:
             self._known[event_id] = label
         letter = "x" if known is None else "s" if known == label else "c"
         if letter == "c" and event_id not in self.early:
-            join.correct(event_id, label)
-            if event_id in self._joined:  # in this batch: what is measured is the corrected label
-                (joined,) = self.pending.join([event_id], [self._joined[event_id]], [label])
-                join.late[max(at for at, each in enumerate(join.late) if each.sample.id == event_id)] = joined
+            join.correct(event_id, label, self.pending.labels.numbers([label])[0])
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
@@ -348,7 +354,6 @@ class Joiner:
         joined = self.pending.join(ids, waiting, labels)
         join.samples += map(_sample_of, joined)
         join.late += joined
-        self._joined.update(zip(ids, waiting, strict=True))
         self._known.update(zip(ids, labels, strict=True))
         return joined
 
@@ -357,9 +362,9 @@ class Joiner:
         early = self.early.pop(event_id, None)
         if gone := join.withdraw(event_id) + (early is not None):
             join.outcomes["forgotten"] += gone
-        self.pending.take([event_id])
-        for each in (self._known, self._older, self._joined):
-            each.pop(event_id, None)
+        self.pending.forget(event_id)
+        self._known.pop(event_id, None)
+        self._older.pop(event_id, None)
         join.forgotten.append(event_id)
         join.letters.append("f")
 

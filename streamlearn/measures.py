@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamlearn.answers import Answers, nothing_said
+from streamlearn.answers import Answers
 from streamlearn.batch import IntArray, Sample
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
 from streamlearn.events import Event, Prediction
 from streamlearn.joiner import Join
+from streamlearn.likely import LIKELY, likeliest, probability
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.pending import NONE, Joined, Likely, likeliest
+from streamlearn.pending import Joined
 from streamlearn.predictor import Answer, ServedModel
 from streamlearn.probes import Probes, Result
 from streamlearn.stages import Stages
@@ -128,8 +129,7 @@ class Measures:
         found = self.answers.find(event_id)
         if found is None:
             return False
-        number = self.labels.number(label)
-        return self.prequential.relabel(found[0], label, found[1].of(NONE if number is None else number))
+        return self.prequential.relabel(found[0], label, probability(found[1], self.labels.numbers([label])[0]))
 
     def meet(self, events: Sequence[Event], tokens: Sequence[IntArray]) -> None:
         """Get to know the classes of labelled events that nobody asked about: what is like them is not far off."""
@@ -244,11 +244,8 @@ class Measures:
             )
 
 
-def _kept(answer: Answer, rows: Sequence[int]) -> dict[int, Likely]:
+def _kept(answer: Answer, rows: Sequence[int]) -> dict[int, bytes]:
     """Return what is kept of some answers, for corrections, by row."""
-    if answer.scores is None:
-        return dict.fromkeys(rows, nothing_said())
-    top, values = likeliest(answer.scores.probabilities[list(rows)])
-    classes = answer.scores.probabilities.shape[1]
-    listed = zip(rows, top.tolist(), values.tolist(), strict=True)
-    return {row: Likely(classes, labels, given) for row, labels, given in listed}
+    said = None if answer.scores is None else answer.scores.probabilities[list(rows)]
+    packed, size = likeliest(said, len(rows)).tobytes(), LIKELY.itemsize
+    return {row: packed[at * size : (at + 1) * size] for at, row in enumerate(rows)}

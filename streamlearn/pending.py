@@ -1,11 +1,12 @@
 """Events that wait for their label, each in some hundred bytes: its tokens, and what was served of it."""
 
 import struct
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable, KeysView, Mapping, Sequence
 from functools import partial
-from itertools import accumulate, repeat
-from typing import Any, NamedTuple
+from itertools import islice, repeat
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +15,16 @@ import torch
 
 from streamlearn.batch import IntArray, Sample
 from streamlearn.events import Event, Prediction
+from streamlearn.likely import LIKELY, columns, likeliest, probabilities, restored
 from streamlearn.tasks import Labels, Scores
 
-TOP = 5  # probabilities that are kept as they were
-NONE = -1  # in the place of a label's number
 DIGITS = 6  # of a served score
 HEADER = np.dtype(
-    [
-        ("at", "<f8"),
-        ("time", "<f8"),
-        ("score", "<f8"),
-        ("predicted", "<i4"),
-        ("classes", "<i4"),
-        ("tokens", "<i4"),
-        ("top", "<i4", (TOP,)),
-        ("probabilities", "<f4", (TOP,)),
-    ]
+    [("at", "<f8"), ("time", "<f8"), ("score", "<f8"), ("predicted", "<i4"), ("tokens", "<i4"), ("likely", LIKELY)]
 )
+PLAIN = ("at", "time", "score", "predicted", "tokens")
+START, SAID = HEADER.itemsize, HEADER.itemsize - LIKELY.itemsize  # where the tokens begin, and `likely`
+FRONT = 4096  # of the events that wait, so many are looked at ahead
 _at = struct.Struct("<d").unpack_from
 
 
@@ -42,39 +36,12 @@ class Served(NamedTuple):
     scores: Scores | None
 
 
-class Likely(NamedTuple):
-    """The `TOP` likeliest of the labels known then, and their probabilities; `NONE` and 0 where there are fewer."""
-
-    classes: int
-    top: Sequence[int]
-    probabilities: Sequence[float]
-
-    def of(self, number: int) -> float:
-        """Return the probability that a label got, by its number: see `Pending`."""
-        classes, top, probabilities = self
-        if not 0 <= number < classes:
-            return 0.0
-        if number in top:
-            return probabilities[top.index(number)]
-        return max(0.0, 1.0 - sum(probabilities)) / (classes - TOP)
-
-
-def likeliest(probabilities: npt.NDArray[np.float32]) -> tuple[IntArray, npt.NDArray[np.float32]]:
-    """Return the `TOP` likeliest classes of each row (n, classes) and their probabilities, in no order."""
-    classes = probabilities.shape[1]
-    kept = min(TOP, classes)
-    top = np.full((len(probabilities), TOP), NONE, np.int32)
-    values = np.zeros((len(probabilities), TOP), np.float32)
-    top[:, :kept] = np.argpartition(-probabilities, kept - 1, axis=1)[:, :kept]
-    values[:, :kept] = np.take_along_axis(probabilities, top[:, :kept], 1)
-    return top, values
-
-
 class Joined(NamedTuple):
     """An event that waited, and the label that came: what the prequential measures need of the two.
 
     `score` is what the served label got, nan where none was served; `probability` is what the label got that came, and
-    `likely` what others got; `time` is when the event happened, in seconds since 1970.
+    `likely` tells what others got, as the bytes of a `LIKELY`; `time` is when the event happened, in seconds since
+    1970.
     """
 
     sample: Sample
@@ -83,20 +50,16 @@ class Joined(NamedTuple):
     probability: float
     slices: Mapping[str, str]
     time: float
-    likely: Likely
+    likely: bytes
 
 
-_likely = partial(tuple.__new__, Likely)
 _sample = partial(tuple.__new__, Sample)
 _joined = partial(tuple.__new__, Joined)  # skips NamedTuple's own constructor, which goes through Python
+_SLICES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Pending:
     """Events in the order in which they came; adding, taking out and finding the oldest take constant time.
-
-    Of the probabilities the `TOP` greatest are kept, and the rest is taken to be spread evenly over the other labels
-    known then. So a label's probability is exact where `TOP` labels or fewer were known, or where it was among the
-    likeliest; a label that was not known then has 0.
 
     Args:
         labels: the task's vocabulary, which only grows.
@@ -106,7 +69,9 @@ class Pending:
     def __init__(self, labels: Labels, vocabulary_size: int) -> None:
         self.labels = labels
         self._type = np.min_scalar_type(max(vocabulary_size - 1, 0))
-        self._events: OrderedDict[str, bytes] = OrderedDict()  # a plain dict is slow at finding its first key
+        self._events: dict[str, bytes] = {}
+        # A dict walks past all that left before its first key, so many are found at once; some have left since.
+        self._front: deque[tuple[str, bytes]] = deque()
 
     def __len__(self) -> int:
         return len(self._events)
@@ -126,21 +91,18 @@ class Pending:
         head = np.zeros(len(rows), HEADER)
         head["at"], head["time"] = now, [event.time for event in events]
         told = [served.predictions[row] for row in rows]
-        head["predicted"] = [self._number(each.label) for each in told]
+        head["predicted"] = self.labels.numbers([each.label for each in told])
         head["score"] = [np.nan if each.score is None else each.score for each in told]
         tokens = [served.tokens[row] for row in rows]
         head["tokens"] = [len(each) for each in tokens]
-        head["top"] = NONE
-        if served.scores is not None:
-            probabilities = served.scores.probabilities[list(rows)]
-            head["classes"] = probabilities.shape[1]
-            head["top"], head["probabilities"] = likeliest(probabilities)
-        heads, size = head.tobytes(), HEADER.itemsize
+        said = None if served.scores is None else served.scores.probabilities[list(rows)]
+        head["likely"] = likeliest(said, len(rows))
+        heads = head.tobytes()
         ends = (np.cumsum(head["tokens"]) * self._type.itemsize).tolist()
         flat = np.concatenate(tokens).astype(self._type).tobytes()
         return [
-            heads[at * size : (at + 1) * size] + flat[start:end] + (orjson.dumps(event.slices) if event.slices else b"")
-            for at, (event, start, end) in enumerate(zip(events, [0, *ends], ends, strict=False))
+            heads[at : at + START] + flat[start:end] + (orjson.dumps(event.slices) if event.slices else b"")
+            for at, event, start, end in zip(range(0, len(heads), START), events, [0, *ends], ends, strict=False)
         ]
 
     def add(self, event_id: str, packed: bytes) -> None:
@@ -152,13 +114,20 @@ class Pending:
         """Take events out; None stands for each id of which none waits."""
         return list(map(self._events.pop, ids, repeat(None)))
 
+    def forget(self, event_id: str) -> None:
+        """Let nothing stay of an event."""
+        self._events.pop(event_id, None)
+        self._front.clear()  # it may be there though it was taken out
+
     def oldest(self) -> str:
         """Take out the event that has waited longest, and return its id."""
-        return self._events.popitem(last=False)[0]
+        event_id = self._first()[0]
+        del self._events[event_id], self._front[0]
+        return event_id
 
     def since(self) -> float:
         """Return since when the oldest event has waited; there must be one."""
-        at: float = _at(next(iter(self._events.values())))[0]
+        at: float = _at(self._first()[1])[0]
         return at
 
     def join(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
@@ -166,35 +135,31 @@ class Pending:
 
         The tokens of all are parts of one array.
         """
-        start = HEADER.itemsize
-        head = np.frombuffer(b"".join([each[:start] for each in packed]), HEADER)
-        lengths: list[int] = head["tokens"].tolist()
-        ends = [start + length * self._type.itemsize for length in lengths]
-        flat = np.frombuffer(b"".join([row[start:end] for row, end in zip(packed, ends, strict=True)]), self._type)
-        tokens, stops = flat.astype(np.int64), list(accumulate(lengths))
+        head = np.frombuffer(b"".join([each[:START] for each in packed]), HEADER)
+        ends = (START + head["tokens"] * self._type.itemsize).tolist()
+        flat = np.frombuffer(b"".join([row[START:end] for row, end in zip(packed, ends, strict=True)]), self._type)
+        tokens, stops = flat.astype(np.int64), np.cumsum(head["tokens"]).tolist()
+        parts = [tokens[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
         names = [*self.labels.names, None]  # NONE is the last one
-        numbers = np.array(list(map(self._number, labels)))
-        likely = zip(head["classes"].tolist(), head["top"].tolist(), head["probabilities"].tolist(), strict=True)
-        parts = [tokens[stop - length : stop] for stop, length in zip(stops, lengths, strict=True)]
         columns: Iterable[Iterable[Any]] = (
             map(_sample, zip(ids, parts, labels, strict=True)),
             [names[each] for each in head["predicted"].tolist()],
             head["score"].tolist(),
-            _probabilities(head, numbers).tolist(),
-            [orjson.loads(row[end:]) if len(row) > end else {} for row, end in zip(packed, ends, strict=True)],
+            probabilities(head["likely"], np.array(self.labels.numbers(labels))).tolist(),
+            [orjson.loads(row[end:]) if len(row) > end else _SLICES for row, end in zip(packed, ends, strict=True)],
             head["time"].tolist(),
-            map(_likely, likely),
+            [row[SAID:START] for row in packed],
         )
         return list(map(_joined, zip(*columns, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all events in columns, as tensors (copies) and JSON values."""
-        size = HEADER.itemsize
-        head = np.frombuffer(b"".join(each[:size] for each in self._events.values()), HEADER)
-        rest = [each[size:] for each in self._events.values()]
+        head = np.frombuffer(b"".join(each[:START] for each in self._events.values()), HEADER)
+        rest = [each[START:] for each in self._events.values()]
         return {
             "ids": pack_texts(self._events),
-            **{name: torch.from_numpy(head[name].copy()) for name in HEADER.names or ()},
+            **{name: torch.from_numpy(head[name].copy()) for name in PLAIN},
+            **columns(head["likely"]),
             "token_bytes": self._type.itemsize,
             "rest": _bytes(b"".join(rest)),  # an event's tokens, then its slices as JSON
             "rest_bytes": torch.tensor([len(each) for each in rest], dtype=torch.int32),
@@ -205,29 +170,29 @@ class Pending:
         assert state["token_bytes"] == self._type.itemsize, "the tokenizer is another one"
         ids = unpack_texts(state["ids"])
         head = np.zeros(len(ids), HEADER)
-        for name in HEADER.names or ():
+        for name in PLAIN:
             head[name] = state[name].numpy()
+        head["likely"] = restored(state)
         if state["score"].dtype == torch.float32:  # as they were kept once; what was served has so many digits
             head["score"] = np.round(head["score"], DIGITS)
-        heads, rest, size = head.tobytes(), state["rest"].numpy().tobytes(), HEADER.itemsize
+        heads, rest = head.tobytes(), state["rest"].numpy().tobytes()
         ends = np.cumsum(state["rest_bytes"].numpy(), dtype=np.int64).tolist()
-        self._events = OrderedDict(
-            (event_id, heads[at * size : (at + 1) * size] + rest[start:end])
-            for at, (event_id, start, end) in enumerate(zip(ids, [0, *ends], ends, strict=False))
-        )
+        self._front.clear()
+        self._events = {
+            event_id: heads[at : at + START] + rest[start:end]
+            for at, event_id, start, end in zip(range(0, len(heads), START), ids, [0, *ends], ends, strict=False)
+        }
 
-    def _number(self, label: str | None) -> int:
-        number = None if label is None else self.labels.number(label)
-        return NONE if number is None else number
-
-
-def _probabilities(head: npt.NDArray[np.void], numbers: IntArray) -> npt.NDArray[np.float64]:
-    """Return what `Likely.of` says of each row's label."""
-    top, values, classes = head["top"], head["probabilities"].astype(np.float64), head["classes"]
-    hits = top == numbers[:, None]
-    rest = np.maximum(0.0, 1.0 - values.sum(1)) / np.maximum(1, classes - TOP)
-    known = (numbers >= 0) & (numbers < classes)
-    return np.where(hits.any(1), (values * hits).sum(1), np.where(known, rest, 0.0))
+    def _first(self) -> tuple[str, bytes]:
+        while True:
+            if not self._front:
+                if len(self._events) <= FRONT:
+                    self._events = dict(self._events)  # makes an end of what left
+                self._front.extend(islice(self._events.items(), FRONT))
+            event_id, packed = self._front[0]
+            if self._events.get(event_id) is packed:  # an event of this id that came since is another one
+                return event_id, packed
+            self._front.popleft()
 
 
 def pack_texts(texts: Iterable[str]) -> dict[str, torch.Tensor]:

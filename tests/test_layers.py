@@ -17,7 +17,7 @@ LAYERS = [
     (
         "totals model branch strangeness tasks tasks.* drift drift.* memory memory.* closed closed.* "
         "strategies strategies.* penalties penalties.* imprint evaluation probes probe_store cohort continual journal "
-        "pending joiner answers"
+        "likely pending joiner answers"
     ),
     (
         "transport.* schemas learner label_requests predictor prediction measures journal_log checkpoint storage "

@@ -1,7 +1,8 @@
 """The protocol of a task, and the vocabulary of labels that grows while running."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from itertools import repeat
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,8 @@ import torch
 
 from streamlearn.batch import IntArray
 from streamlearn.registry import Registry
+
+NONE: Final = -1  # the number of a label that is not known
 
 
 class Labels:
@@ -21,7 +24,7 @@ class Labels:
 
     def __init__(self, known: Iterable[str] = (), *, closed: bool = False) -> None:
         self.names: list[str] = []
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str | None, int] = {}
         for label in known:
             self.add(label)
         self.closed = closed
@@ -35,6 +38,10 @@ class Labels:
     def number(self, label: str) -> int | None:
         """Return the label's number, or None if it is not known."""
         return self._numbers.get(label)
+
+    def numbers(self, labels: Iterable[str | None]) -> list[int]:
+        """Return the labels' numbers; `NONE` stands for each that is not known, and for None."""
+        return list(map(self._numbers.get, labels, repeat(NONE)))
 
     def add(self, label: str) -> int:
         """Return the label's number; a new label gets the next one."""

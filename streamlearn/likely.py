@@ -1,0 +1,71 @@
+"""What is kept of the probabilities that an event's labels got: the greatest, in a few bytes.
+
+The `TOP` greatest are kept, and the rest is taken to be spread evenly over the other labels known then. So a label's
+probability is exact where `TOP` labels or fewer were known, or where it was among the likeliest; a label that was not
+known then has 0.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from streamlearn.batch import IntArray
+from streamlearn.tasks import NONE
+
+TOP = 5  # probabilities that are kept as they were
+# `others` is what each label known then has that is not in `top`.
+LIKELY = np.dtype([("classes", "<i4"), ("top", "<i4", (TOP,)), ("probabilities", "<f4", (TOP,)), ("others", "<f8")])
+KEPT: Final = ("classes", "top", "probabilities")  # in a state: `others` follows from them
+
+
+def likeliest(probabilities: npt.NDArray[np.float32] | None, n: int) -> npt.NDArray[np.void]:
+    """Return what is kept of n rows (n, classes), as `LIKELY`; None stands for no label known.
+
+    `top` is in no order, and holds `NONE` where there are fewer labels.
+    """
+    rows = np.zeros(n, LIKELY)
+    rows["top"] = NONE
+    if probabilities is not None:
+        classes = rows["classes"] = probabilities.shape[1]
+        kept = min(TOP, classes)
+        top = np.argpartition(-probabilities, kept - 1, axis=1)[:, :kept]
+        rows["top"][:, :kept], rows["probabilities"][:, :kept] = top, np.take_along_axis(probabilities, top, 1)
+        rows["others"] = _others(rows)
+    return rows
+
+
+def probabilities(rows: npt.NDArray[np.void], numbers: IntArray) -> npt.NDArray[np.float64]:
+    """Return what one label of each row got, by its number; `NONE` stands for one that is not known."""
+    known = (numbers >= 0) & (numbers < rows["classes"])
+    found: npt.NDArray[np.float64] = np.where(known, rows["others"], 0.0)
+    row, at = np.nonzero(rows["top"] == numbers[:, None])
+    found[row] = rows["probabilities"][row, at]
+    return found
+
+
+def probability(said: bytes, number: int) -> float:
+    """Return what one label got, by its number, of the bytes of a `LIKELY`."""
+    return float(probabilities(np.frombuffer(said, LIKELY), np.array([number]))[0])
+
+
+def columns(rows: npt.NDArray[np.void]) -> dict[str, torch.Tensor]:
+    """Return rows as the tensors (copies) of a state."""
+    return {name: torch.from_numpy(rows[name].copy()) for name in KEPT}
+
+
+def restored(state: Mapping[str, Any]) -> npt.NDArray[np.void]:
+    """Return the rows of a state."""
+    rows = np.zeros(len(state["classes"]), LIKELY)
+    for name in KEPT:
+        rows[name] = state[name].numpy()
+    rows["others"] = _others(rows)
+    return rows
+
+
+def _others(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
+    rest = np.maximum(0.0, 1.0 - rows["probabilities"].astype(np.float64).sum(1))
+    shared: npt.NDArray[np.float64] = rest / np.maximum(1, rows["classes"] - TOP)
+    return shared
