@@ -54,8 +54,9 @@ def predictions(
     return [
         _prediction(
             (
-                event.id, labels[0], own[0], list(zip(labels, own)), abstains, "low-score" if abstains else None,  # noqa: B905 - a keyword costs more than the zip
-                step, champion, event.source, how, new, None,
+                event.id, labels[0], own[0],
+                [{"label": name, "score": score} for name, score in zip(labels, own)],  # noqa: B905 - a keyword costs more than the zip
+                abstains, "low-score" if abstains else None, step, champion, event.source, how, new, None,
             )
         )
         for event, labels, own, abstains, how, new in zip(events, top, scores, low, novelty, novel, strict=True)

@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from streamlearn import failpoints, journal
 from streamlearn.errors import StreamlearnError, TransactionAbortedError
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # at one batch, before the process leaves and starts afresh
 HANGS = 240.0  # seconds; each of the steps of a commit gives up by itself after 60, or hangs and is found sooner
+R = TypeVar("R", bound=JournalRecord)
 WATCHDOG = Watchdog(HANGS)  # one thread for the process
 KEY = b"journal"  # all records in one partition, also where a broker made more of them
 
@@ -43,21 +45,26 @@ class Publisher:
 
     def commit(
         self,
-        record: JournalRecord,
+        record: R | Callable[[], R],
         messages: Mapping[str, Sequence[Message]] | None = None,
         positions: Mapping[TopicPartition, int] | None = None,
-    ) -> None:
-        """Publish the messages of each topic with the record and the positions; an aborted transaction is tried again.
+    ) -> R:
+        """Publish the messages of each topic with a record and the positions; an aborted transaction is tried again.
+
+        A function as `record` makes it while the messages are on their way, when there is time for more; what it made
+        is returned.
 
         Raises:
             FencedError: another learner took over.
             TransactionAbortedError: the log refused it time and again.
             BrokerError: it failed, or nobody knows.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 with self.watchdog("committing a batch"):
-                    self._commit(record, messages or {}, positions or {})
+                    written = self._commit(record, messages or {}, positions or {})
             except TransactionAbortedError as error:
                 self.commits["aborted"] += 1
                 if attempt == ATTEMPTS:
@@ -72,21 +79,23 @@ class Publisher:
                 self.commits["committed"] += 1
                 self.writer.wrote()
                 failpoints.reach("committed")
-                return
+                return written
 
     def _commit(
         self,
-        record: JournalRecord,
+        record: R | Callable[[], R],
         messages: Mapping[str, Sequence[Message]],
         positions: Mapping[TopicPartition, int],
-    ) -> None:
-        outlet, entry = self.outlet, [Message(journal.encode(record), KEY)]
+    ) -> R:
+        outlet = self.outlet
         outlet.begin()
         for topic, some in messages.items():
             outlet.send(topic, some)
+        entry = record() if callable(record) else record
         if not outlet.transactional and any(messages.values()):
             outlet.commit({})
             outlet.begin()
-        outlet.send(self.topic, entry)
+        outlet.send(self.topic, [Message(journal.encode(entry), KEY)])
         failpoints.reach("sent")
         outlet.commit(positions)
+        return entry

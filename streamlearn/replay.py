@@ -7,10 +7,9 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -20,6 +19,7 @@ from streamlearn.checkpoint import Snapshots
 from streamlearn.errors import ConfigError, StreamlearnError
 from streamlearn.events import Place, Prediction
 from streamlearn.journal_log import Entry
+from streamlearn.payloads import ScoredLabel
 from streamlearn.plan import plan
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 REPORT_SECONDS = 5.0
 ALL = sys.maxsize
 
-Answers = dict[Place, tuple[Any, ...]]
+Answers = dict[Place, tuple[object, ...]]
 
 
 def replay(
@@ -113,7 +113,7 @@ class Checked:
                 self.gone += 1
                 continue
             self.predictions += 1
-            if said != (each.label, each.score, tuple(map(tuple, each.top)), each.model_step):
+            if said != _answer(each.label, each.score, each.top, each.model_step):
                 what = f"{each.label!r} {each.score}, published {said}"
                 self.wrong.append(f"{place.topic}[{place.partition}] offset {place.offset}: {what}")
         if isinstance(record, journal.Snapshot):
@@ -191,10 +191,11 @@ def _published(client: KafkaSettings, topic: str) -> tuple[Answers, bool]:
     for record in read(replace(client, start="earliest"), topic, until_end=True):
         said = orjson.loads(record.value or b"{}")
         source_ = said["source"]
-        answers[Place(source_["topic"], source_["partition"], source_["offset"])] = _answer(said)
+        answers[Place(source_["topic"], source_["partition"], source_["offset"])] = _answer(
+            said["label"], said["score"], said["top"], said["model_step"]
+        )
     return answers, whole
 
 
-def _answer(said: Mapping[str, Any]) -> tuple[Any, ...]:
-    top = tuple((each["label"], each["score"]) for each in said["top"])
-    return said["label"], said["score"], top, said["model_step"]
+def _answer(label: str | None, score: float | None, top: Sequence[ScoredLabel], step: int) -> tuple[object, ...]:
+    return label, score, tuple((each["label"], each["score"]) for each in top), step

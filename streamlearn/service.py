@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -40,6 +41,7 @@ from streamlearn.publisher import Publisher
 from streamlearn.stages import Stages
 from streamlearn.totals import Totals
 from streamlearn.transport.base import Range, Record, Source, TopicPartition, canonical, ranges
+from streamlearn.transport.read_ahead import ReadAhead
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ class Service:
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
     ) -> None:
-        self.root, self.source, self.publisher, self.intake = root, source, publisher, intake
+        self.root, self.source, self.publisher, self.intake = root, ReadAhead(source), publisher, intake
         self.joiner = intake.joiner
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
@@ -290,28 +292,34 @@ class Service:
             outgoing[topics.dead_letters] = [
                 encode_dead_letter(each, self._dead_letter_bytes) for each in batch.dead_letters
             ]
-            taken = tuple(ranges(batch.came.records))
-            record = journal.Batch(
+        with self.stages("commit"):
+            at = self.source.positions()
+            if self.alone:
+                (one,) = batch.came.records
+                own = TopicPartition(one.topic, one.partition)
+                at = {**at, **self._first_held(), **self.positions, own: one.offset + 1}
+            record = self.publisher.commit(partial(self._record, batch, now), outgoing, at)
+        self._move(record.ranges, batch.came.records)
+        if self.suspect is not None and any(record[:3] == self.suspect for record in batch.came.records):
+            self.suspect = None
+        if self.alone and not self._held:
+            self.alone = max(self.alone - 1, self.suspect is not None)
+
+    def _record(self, batch: Prepared, now: float) -> journal.Batch:
+        """Return a batch's record, and read what comes next: the predictions are on their way, and not waited for."""
+        if not (self.alone or self.stop.is_set()):
+            with self.stages("poll", within="commit"):
+                self.source.look_ahead(self.root.serving.max_batch)
+        with self.stages("encode", within="commit"):
+            return journal.Batch(
                 **self.common(now),
-                ranges=taken,
+                ranges=tuple(ranges(batch.came.records)),
                 model_step=self.learner.step,
                 champion_step=self.champion_step,
                 taken=batch.taken,
                 forgotten=tuple(journal.hashed(self.root.name, each) for each in batch.join.forgotten),
                 crashed=batch.crashed,
             )
-        with self.stages("commit"):
-            at = (
-                {**self.source.positions(), **self._first_held(), **self.positions, **_ends(taken)}
-                if self.alone
-                else self.source.positions()
-            )
-            self.publisher.commit(record, outgoing, at)
-        self._move(taken, batch.came.records)
-        if self.suspect is not None and any(record[:3] == self.suspect for record in batch.came.records):
-            self.suspect = None
-        if self.alone and not self._held:
-            self.alone = max(self.alone - 1, self.suspect is not None)
 
     def _absorb(self, batch: Prepared, now: float, *, hear: bool = True) -> Turn:
         """Measure and learn what was committed: the same whether it is done now or again."""

@@ -320,9 +320,8 @@ def test_fields_refuses_what_is_no_path(wrong, words):
 
 
 def test_a_prediction_is_written_as_the_contract_says():
-    said = Prediction(
-        "ü1", "refund", 0.9, [("refund", 0.9), ("card", 0.1)], False, None, 12, 10, Place("tickets", 2, 41), 0.99, True
-    )
+    top = [{"label": "refund", "score": 0.9}, {"label": "card", "score": 0.1}]
+    said = Prediction("ü1", "refund", 0.9, top, False, None, 12, 10, Place("tickets", 2, 41), 0.99, True)
     silent = Prediction("e2", None, None, (), True, "no-known-label", 0, 0, Place("tickets", 2, 42))
     messages = encode_predictions([said, silent], 1_767_225_600.1239)
     assert [(message.key, list(message.headers)) for message in messages] == [("ü1".encode(), []), (b"e2", [])]

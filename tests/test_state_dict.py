@@ -53,7 +53,7 @@ def test_a_service_goes_on_from_its_snapshot(tiny, tmp_path, turns, optimizer, m
         whole.service.turn()
     store = Snapshots(str(tmp_path / "snapshots"))
     digest = store.write("snapshot-00000000-000000000000", whole.service.state_dict(), made_by={})
-    positions = whole.source.positions()
+    positions = whole.service.source.positions()
 
     again = World(tiny, partitions=1, log=whole.log, **sections)
     again.service.load_state_dict(store.load("snapshot-00000000-000000000000", digest).state)

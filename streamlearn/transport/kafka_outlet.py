@@ -9,12 +9,11 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.errors import BrokerError, StreamlearnError, TransactionAbortedError
-from streamlearn.transport.base import Message, TopicPartition
+from streamlearn.transport.base import Headers, Message, TopicPartition
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, translate
 from streamlearn.watchdog import Watchdog
 
-_CHUNK = 1000  # messages handed to librdkafka in one call
 _OVERHEAD = 512  # bytes that a batch and its one record take beside key, value and headers; generous
 _SLICE = 1.0  # seconds after which a call on a transaction comes back, done or not
 _WATCHDOG = Watchdog(20 * _SLICE)  # and after which it never will
@@ -25,7 +24,7 @@ _PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001
 _DEFAULTS: Mapping[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,
-    "linger.ms": 5,  # a commit flushes at once, so this makes batches fuller and no record later
+    "linger.ms": 1,  # so long it takes to hand over a batch, which then goes out at once; a commit waits for none
     "partitioner": "murmur2_random",  # as Java clients do, so that a key's records meet in one partition
     "topic.metadata.propagation.max.ms": 5000,  # a topic that does not exist is told after this, not after 30 s
     # A commit asks again until the coordinator has ended the last one: with the default of 100 ms it takes 103 ms.
@@ -70,7 +69,6 @@ class KafkaOutlet:
         self._open = False
         self._fatal: StreamlearnError | None = None  # fenced, or of unknown outcome: this producer is done
         self._client_bytes = int(settings.client.get("message.max.bytes", _MESSAGE_BYTES))
-        self._queue_limit = int(settings.client.get("queue.buffering.max.messages", 100_000))
         self._limits = self._ask_limits(topics)
         config = {**_DEFAULTS, **common(settings, self._watch), "delivery.report.only.error": True}
         # librdkafka does not split a batch that the broker finds too large: it fails every message of it.
@@ -101,19 +99,8 @@ class KafkaOutlet:
             StreamlearnError: a message is larger than `message.max.bytes`.
             BrokerError: the queue is full, and the brokers take nothing.
         """
-        for at in range(0, len(messages), _CHUNK):
-            chunk = messages[at : at + _CHUNK]
-            self._make_room(len(chunk))
-            if any(message.headers for message in chunk):  # `produce_batch` knows no headers
-                for value, key, headers in chunk:
-                    self._produce(topic, value, key, list(headers))
-                continue
-            batch = [{"value": value, "key": key} for value, key, _ in chunk]
-            if self._producer.produce_batch(topic, batch) < len(batch):
-                for item in batch:
-                    if "_error" in item:
-                        self._refuse(item.pop("_error"), topic)  # type: ignore[arg-type]
-                        self._produce(topic, item["value"], item["key"], [])
+        for value, key, headers in messages:
+            self._produce(topic, value, key, headers)
         self._serve(0)
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -168,22 +155,24 @@ class KafkaOutlet:
 
     # Sending
 
-    def _produce(self, topic: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, Any]]) -> None:
-        deadline = time.monotonic() + self._commit_timeout
-        while True:
+    def _produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
+        deadline: float | None = None
+        while True:  # a full queue is waited for here, so that the order stays
             try:
-                self._producer.produce(topic, value, key, headers=headers)
+                if headers:
+                    self._producer.produce(topic, value, key, headers=list(headers))
+                else:
+                    self._producer.produce(topic, value, key)
             except BufferError:
+                deadline = deadline or time.monotonic() + self._commit_timeout
                 self._wait_for_room(deadline)
             except KafkaException as error:
                 self._refuse(error.args[0], topic)
             else:
                 return
 
-    def _refuse(self, error: KafkaError, topic: str) -> None:
-        """Raise what librdkafka has against a message; a full queue is no reason."""
-        if error.code() == KafkaError._QUEUE_FULL:  # noqa: SLF001
-            return
+    def _refuse(self, error: KafkaError, topic: str) -> NoReturn:
+        """Raise what librdkafka has against a message."""
         if self.transactional and error.code() in _ENDED:
             self._serve(0)  # raises what ended it, if that was fatal
             self.abort()
@@ -191,13 +180,6 @@ class KafkaOutlet:
                 self._settings.hide(error.str()), where="writing", mend="restart; the batch will be taken again"
             )
         raise translate(error, f"the topic '{topic}'", self._settings)
-
-    def _make_room(self, count: int) -> None:
-        # Waiting here rather than after a full queue keeps the order: of a chunk that half fits, the rest would be
-        # tried again behind messages that were accepted meanwhile.
-        deadline = time.monotonic() + self._commit_timeout
-        while (waiting := len(self._producer)) and waiting + count > self._queue_limit:
-            self._wait_for_room(deadline)
 
     def _wait_for_room(self, deadline: float) -> None:
         self._serve(0.05)
