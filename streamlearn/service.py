@@ -570,9 +570,12 @@ class Service:
         totals.forgets += len(join.forgotten)
         totals.labels.update(join.outcomes)
         totals.expired.update(join.expired)
-        totals.predictions.update(None if each.abstained else each.label for each in batch.predictions)
-        totals.novel += sum(each.novel for each in batch.predictions)
-        totals.label_requests += sum(bool(each.label_requested) for each in batch.predictions)
+        if batch.predictions:
+            said = dict(zip(Prediction._fields, zip(*batch.predictions, strict=True), strict=True))
+            answers = zip(said["abstained"], said["label"], strict=True)
+            totals.predictions.update([None if abstained else label for abstained, label in answers])
+            totals.novel += sum(said["novel"])
+            totals.label_requests += sum(map(bool, said["label_requested"]))
         totals.dead_letters.update(letter.reason for letter in batch.dead_letters)
         if batch.seen.probes:
             totals.labels["probe"] += batch.seen.probes

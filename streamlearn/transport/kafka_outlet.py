@@ -9,7 +9,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.errors import BrokerError, StreamlearnError, TransactionAbortedError
-from streamlearn.transport.base import Headers, Message, TopicPartition
+from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, translate
 from streamlearn.watchdog import Watchdog
@@ -99,8 +99,22 @@ class KafkaOutlet:
             StreamlearnError: a message is larger than `message.max.bytes`.
             BrokerError: the queue is full, and the brokers take nothing.
         """
+        produce = self._producer.produce
         for value, key, headers in messages:
-            self._produce(topic, value, key, headers)
+            deadline: float | None = None
+            while True:  # a full queue is waited for, so that the order stays
+                try:
+                    if headers:
+                        produce(topic, value, key, headers=list(headers))
+                    else:
+                        produce(topic, value, key)
+                except BufferError:
+                    deadline = deadline or time.monotonic() + self._commit_timeout
+                    self._wait_for_room(deadline)
+                except KafkaException as error:
+                    self._refuse(error.args[0], topic)
+                else:
+                    break
         self._serve(0)
 
     def commit(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -154,22 +168,6 @@ class KafkaOutlet:
         return self._settings.transactional_id is not None
 
     # Sending
-
-    def _produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers) -> None:
-        deadline: float | None = None
-        while True:  # a full queue is waited for here, so that the order stays
-            try:
-                if headers:
-                    self._producer.produce(topic, value, key, headers=list(headers))
-                else:
-                    self._producer.produce(topic, value, key)
-            except BufferError:
-                deadline = deadline or time.monotonic() + self._commit_timeout
-                self._wait_for_room(deadline)
-            except KafkaException as error:
-                self._refuse(error.args[0], topic)
-            else:
-                return
 
     def _refuse(self, error: KafkaError, topic: str) -> NoReturn:
         """Raise what librdkafka has against a message."""

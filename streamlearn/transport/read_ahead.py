@@ -1,12 +1,11 @@
 """Reads the next records while something else is waited for."""
 
-from collections import deque
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import islice
 
 from streamlearn.errors import StreamlearnError
-from streamlearn.transport.base import Record, Source, TopicPartition, by_partition
+from streamlearn.transport.base import Record, Source, TopicPartition
 
 
 class ReadAhead:
@@ -20,41 +19,32 @@ class ReadAhead:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._held: deque[Record] = deque()
-        # Asked for by other threads too, so each change makes new ones.
-        self._first: dict[TopicPartition, int] = {}  # the offset of the first record held
-        self._counts: dict[TopicPartition, int] = {}
+        self._held: list[Record] = []  # other threads ask for it too: a new list with every change
 
     def look_ahead(self, max_records: int) -> None:
         """Hold up to `max_records` that are there now; what fails is told by the next poll."""
         if (room := max_records - len(self._held)) > 0:
             with suppress(StreamlearnError):
-                self._held += self._source.poll(room, 0.0)
-                self._count()
+                self._held = [*self._held, *self._source.poll(room, 0.0)]
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """See `Source`."""
         if not self._held:
             return self._source.poll(max_records, timeout)
-        records = list(islice(self._held, max_records))
+        records, self._held = self._held[:max_records], self._held[max_records:]
         if len(records) < max_records:  # more may have come since
             with suppress(StreamlearnError):
                 records += self._source.poll(max_records - len(records), 0.0)
-            self._held.clear()
-        else:
-            for _ in records:
-                self._held.popleft()
-        self._count()
         return records
 
     def positions(self) -> dict[TopicPartition, int]:
         """See `Source`."""
-        return {**self._source.positions(), **self._first}
+        first = {TopicPartition(*record[:2]): record.offset for record in reversed(self._held)}
+        return {**self._source.positions(), **first}
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """See `Source`."""
-        self._held = deque(record for record in self._held if record[:2] not in positions)
-        self._count()
+        self._held = [record for record in self._held if record[:2] not in positions]
         self._source.seek(positions)
 
     def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
@@ -67,8 +57,8 @@ class ReadAhead:
 
     def lag(self) -> dict[TopicPartition, int]:
         """See `Source`."""
-        counts = self._counts
-        return {tp: lag + counts.get(tp, 0) for tp, lag in self._source.lag().items()}
+        held = Counter(record[:2] for record in self._held)
+        return {tp: lag + held[tp] for tp, lag in self._source.lag().items()}
 
     def stalled(self) -> set[TopicPartition]:
         """See `Source`."""
@@ -81,8 +71,3 @@ class ReadAhead:
     def close(self) -> None:
         """Leave the log."""
         self._source.close()
-
-    def _count(self) -> None:
-        parts = by_partition(self._held)
-        self._first = {tp: part[0].offset for tp, part in parts.items()}
-        self._counts = {tp: len(part) for tp, part in parts.items()}
