@@ -75,8 +75,9 @@ def _topics(settings: Settings, *, fix: bool) -> str:
     if absent and fix:
         made = admin.ensure([kafka.topics.journal], 1, JOURNAL)
         return f"created {', '.join([*admin.ensure(names, known.get(kafka.topics.events, 1)), *made])}"
-    if absent and (absent[0] in kafka.topics.inputs or not kafka.create_topics):
-        raise missing(absent[0], known, client)
+    needed = [name for name in absent if name in kafka.topics.inputs or not kafka.create_topics]
+    if needed:
+        raise missing(needed, known, client)
     if kafka.topics.journal not in absent:
         _journal(admin, kafka.topics.journal)
     return ", ".join(names) + (f" ({', '.join(absent)} will be created)" if absent else "")

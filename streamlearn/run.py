@@ -95,7 +95,7 @@ class Reporter:
     def __init__(self, service: Service, seconds: float = REPORT_SECONDS) -> None:
         self.service, self.seconds = service, seconds
         self._said_at = time.monotonic()
-        self._said_events = 0
+        self._said_events = service.totals.events  # those of an earlier run say nothing of this one's speed
         self._said = ""
 
     def __call__(self, turn: Turn) -> None:

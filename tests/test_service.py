@@ -129,6 +129,16 @@ def test_three_labels_typed_by_hand_are_answered(tiny, caplog):
     assert "3 of 16 labels waiting" in caplog.text
 
 
+def test_the_speed_is_of_this_run_alone(tiny, caplog):
+    world = World(tiny)
+    world.produce(*labelled(6))
+    world.service.turn()
+    caplog.set_level("INFO", logger="streamlearn")
+    Reporter(world.service).say()
+    assert "6 events" in caplog.text
+    assert ", 0 events/s" in caplog.text
+
+
 def test_stopping_learns_no_partial_batch_and_loses_none(tiny):
     world = World(tiny)
     world.produce(*labelled(6))

@@ -201,7 +201,7 @@ class KafkaSource:
             elif topic in optional:
                 self._absent.add(topic)
             else:
-                raise missing(topic, known, self._settings)
+                raise missing([topic], known, self._settings)
 
         stored = offsets.committed(self._consumer, self._settings, partitions) if committed else {}
         given = {**stored, **positions}

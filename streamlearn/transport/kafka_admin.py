@@ -63,7 +63,7 @@ class Admin:
         """
         known = self.topics()
         if topic not in known:
-            raise missing(topic, known, self._settings)
+            raise missing([topic], known, self._settings)
         return known[topic]
 
     def ensure(
@@ -104,7 +104,7 @@ class Admin:
         """
         known = connect(self._client, self._settings, self._watch).topics
         if topic not in known:
-            raise missing(topic, known, self._settings)
+            raise missing([topic], known, self._settings)
         partitions = known[topic].partitions
         replicas = min((len(partition.replicas) for partition in partitions.values()), default=0)
         return TopicInfo(topic, self._id(topic), len(partitions), replicas, self.config(topic))

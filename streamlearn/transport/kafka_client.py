@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -225,16 +225,22 @@ def connect(client: _Pollable, settings: KafkaSettings, watch: Watch) -> Any:  #
             return metadata
 
 
-def missing(topic: str, known: Collection[str], settings: KafkaSettings) -> ConfigError:
-    """Say that a topic does not exist, which one was perhaps meant, and how to create it."""
-    near = get_close_matches(topic, [name for name in known if not name.startswith("__")], n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'? Otherwise create" if near else "create"
+def missing(topics: Sequence[str], known: Collection[str], settings: KafkaSettings) -> ConfigError:
+    """Say which topics do not exist, which ones were perhaps meant, and how to create them."""
+    there = [name for name in known if not name.startswith("__")]
+    near = [each for name in topics for each in get_close_matches(name, there, n=1, cutoff=0.6)]
+    hint = f"did you mean {_listed(near)}? Otherwise create" if near else "create"
+    gone = f"the topic {_listed(topics)} does" if len(topics) == 1 else f"the topics {_listed(topics)} do"
     return ConfigError(
-        f"the topic '{topic}' does not exist, or this user may not see it",
+        f"{gone} not exist, or this user may not see what exists",
         where=settings.bootstrap_servers,
-        mend=f"{hint} it: `streamlearn doctor CONFIG --fix`, or `kafka-topics.sh --bootstrap-server "
-        f"{settings.bootstrap_servers} --create --topic {topic}`; or let this user Describe it",
+        mend=f"{hint} what is missing: `streamlearn doctor CONFIG --fix`, or `kafka-topics.sh --bootstrap-server "
+        f"{settings.bootstrap_servers} --create --topic {topics[0]}`; or let this user Describe it",
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)
 
 
 def translate(error: KafkaError, where: str, settings: KafkaSettings) -> StreamlearnError:
