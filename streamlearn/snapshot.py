@@ -42,7 +42,7 @@ def load(path: str) -> Loaded:
 
 
 def inspect(path: str, *, sample_id: str | None, json_output: bool) -> None:
-    """Print what is in a snapshot."""
+    """Print what is in a snapshot; for people, where an id is asked for, what is found of that alone."""
     loaded = load(path)
     found = describe(loaded, sample_id)
     if sample_id is not None:
@@ -50,7 +50,8 @@ def inspect(path: str, *, sample_id: str | None, json_output: bool) -> None:
     if json_output:
         sys.stdout.write(json.dumps(found) + "\n")
         return
-    for key, value in found.items():
+    asked = found if sample_id is None else {key: found[key] for key in ("name", "id", "found_in", "older_snapshots")}
+    for key, value in asked.items():
         shown = value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)
         sys.stdout.write(f"{key}: {shown}\n")
 

@@ -8,7 +8,7 @@ from streamlearn.checkpoint import SnapshotError
 from streamlearn.closed import Recent
 from streamlearn.closed.recent import NONE
 from streamlearn.registry import ComponentSpec
-from streamlearn.snapshot import describe, found_in, load, older
+from streamlearn.snapshot import describe, found_in, inspect, load, older
 from streamlearn.strategies import strategies
 from streamlearn.strategies.base import ClosedForm
 from streamlearn.transport.base import Message
@@ -222,7 +222,7 @@ def test_the_window_of_learned_samples_closes_over_one_that_went():
     assert list(own.state_dict()["ids"]) == ["e4", "e5", "e6", "e7"]
 
 
-def test_older_snapshots_that_hold_it_are_named_with_when_they_go(make):
+def test_older_snapshots_that_hold_it_are_named_with_when_they_go(make, capsys):
     past = make()
     past.keep = 3
     past.start()
@@ -238,6 +238,9 @@ def test_older_snapshots_that_hold_it_are_named_with_when_they_go(make):
     assert [each["goes_at"] for each in found] == ["2023-11-14T22:16:20+00:00", "2023-11-14T22:17:20+00:00"]
     assert describe(load(str(past.folder)), "a")["found_in"] == []
     assert older(str(past.folder), load(str(past.folder)), "nobody") == []
+    inspect(str(past.folder), sample_id="a", json_output=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["name", "id", "found_in", "older_snapshots"]
 
 
 @pytest.mark.parametrize("dies", [None, "learned", "snapshot-written", "snapshot-named"])
