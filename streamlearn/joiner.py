@@ -362,7 +362,7 @@ class Joiner:
         early = self.early.pop(event_id, None)
         if gone := join.withdraw(event_id) + (early is not None):
             join.outcomes["forgotten"] += gone
-        self.pending.forget(event_id)
+        self.pending.take([event_id])
         self._known.pop(event_id, None)
         self._older.pop(event_id, None)
         join.forgotten.append(event_id)

@@ -1,10 +1,10 @@
 """Events that wait for their label, each in some hundred bytes: its tokens, and what was served of it."""
 
 import struct
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable, KeysView, Mapping, Sequence
 from functools import partial
-from itertools import islice, repeat
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -23,8 +23,7 @@ HEADER = np.dtype(
     [("at", "<f8"), ("time", "<f8"), ("score", "<f8"), ("predicted", "<i4"), ("tokens", "<i4"), ("likely", LIKELY)]
 )
 PLAIN = ("at", "time", "score", "predicted", "tokens")
-START, SAID = HEADER.itemsize, HEADER.itemsize - LIKELY.itemsize  # where the tokens begin, and `likely`
-FRONT = 4096  # of the events that wait, so many are looked at ahead
+START, SAID = HEADER.itemsize, HEADER.itemsize - LIKELY.itemsize  # where the tokens begin, and `likely`, the last field
 _at = struct.Struct("<d").unpack_from
 
 
@@ -69,9 +68,7 @@ class Pending:
     def __init__(self, labels: Labels, vocabulary_size: int) -> None:
         self.labels = labels
         self._type = np.min_scalar_type(max(vocabulary_size - 1, 0))
-        self._events: dict[str, bytes] = {}
-        # A dict walks past all that left before its first key, so many are found at once; some have left since.
-        self._front: deque[tuple[str, bytes]] = deque()
+        self._events: OrderedDict[str, bytes] = OrderedDict()  # a plain dict is slow at finding its first key
 
     def __len__(self) -> int:
         return len(self._events)
@@ -114,20 +111,13 @@ class Pending:
         """Take events out; None stands for each id of which none waits."""
         return list(map(self._events.pop, ids, repeat(None)))
 
-    def forget(self, event_id: str) -> None:
-        """Let nothing stay of an event."""
-        self._events.pop(event_id, None)
-        self._front.clear()  # it may be there though it was taken out
-
     def oldest(self) -> str:
         """Take out the event that has waited longest, and return its id."""
-        event_id = self._first()[0]
-        del self._events[event_id], self._front[0]
-        return event_id
+        return self._events.popitem(last=False)[0]
 
     def since(self) -> float:
         """Return since when the oldest event has waited; there must be one."""
-        at: float = _at(self._first()[1])[0]
+        at: float = _at(next(iter(self._events.values())))[0]
         return at
 
     def join(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
@@ -177,22 +167,10 @@ class Pending:
             head["score"] = np.round(head["score"], DIGITS)
         heads, rest = head.tobytes(), state["rest"].numpy().tobytes()
         ends = np.cumsum(state["rest_bytes"].numpy(), dtype=np.int64).tolist()
-        self._front.clear()
-        self._events = {
-            event_id: heads[at : at + START] + rest[start:end]
+        self._events = OrderedDict(
+            (event_id, heads[at : at + START] + rest[start:end])
             for at, event_id, start, end in zip(range(0, len(heads), START), ids, [0, *ends], ends, strict=False)
-        }
-
-    def _first(self) -> tuple[str, bytes]:
-        while True:
-            if not self._front:
-                if len(self._events) <= FRONT:
-                    self._events = dict(self._events)  # makes an end of what left
-                self._front.extend(islice(self._events.items(), FRONT))
-            event_id, packed = self._front[0]
-            if self._events.get(event_id) is packed:  # an event of this id that came since is another one
-                return event_id, packed
-            self._front.popleft()
+        )
 
 
 def pack_texts(texts: Iterable[str]) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from streamlearn.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # at one batch, before the process leaves and starts afresh
-HANGS = 240.0  # seconds; each of the steps of a commit gives up by itself after 60, or hangs and is found sooner
+HANGS = 240.0  # seconds; the steps of a commit, and what is done meanwhile, give up after 60 each, or are found sooner
 R = TypeVar("R", bound=JournalRecord)
 WATCHDOG = Watchdog(HANGS)  # one thread for the process
 KEY = b"journal"  # all records in one partition, also where a broker made more of them
@@ -51,8 +51,8 @@ class Publisher:
     ) -> R:
         """Publish the messages of each topic with a record and the positions; an aborted transaction is tried again.
 
-        A function as `record` makes it while the messages are on their way, when there is time for more; what it made
-        is returned.
+        A function as `record` makes it while the messages are on their way, when there is time for more; for each
+        attempt it is asked again. The record that was written is returned.
 
         Raises:
             FencedError: another learner took over.

@@ -40,8 +40,8 @@ from streamlearn.probes import Result
 from streamlearn.publisher import Publisher
 from streamlearn.stages import Stages
 from streamlearn.totals import Totals
-from streamlearn.transport.base import Range, Record, Source, TopicPartition, canonical, ranges
-from streamlearn.transport.read_ahead import ReadAhead
+from streamlearn.transport.base import Range, Record, TopicPartition, canonical, ranges
+from streamlearn.transport.time_ordered import TimeOrdered
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Service:
         self,
         root: Root,
         *,
-        source: Source,
+        source: TimeOrdered,
         publisher: Publisher,
         intake: Intake,
         predictor: Predictor,
@@ -139,7 +139,7 @@ class Service:
         clock: Callable[[], float] = time.time,
         stop: threading.Event | None = None,
     ) -> None:
-        self.root, self.source, self.publisher, self.intake = root, ReadAhead(source), publisher, intake
+        self.root, self.source, self.publisher, self.intake = root, source, publisher, intake
         self.joiner = intake.joiner
         self.predictor, self.learner, self.stages, self.clock = predictor, learner, stages, clock
         self.totals = Totals()
@@ -306,20 +306,17 @@ class Service:
             self.alone = max(self.alone - 1, self.suspect is not None)
 
     def _record(self, batch: Prepared, now: float) -> journal.Batch:
-        """Return a batch's record, and read what comes next: the predictions are on their way, and not waited for."""
-        if not (self.alone or self.stop.is_set()):
-            with self.stages("poll", within="commit"):
-                self.source.look_ahead(self.root.serving.max_batch)
-        with self.stages("encode", within="commit"):
-            return journal.Batch(
-                **self.common(now),
-                ranges=tuple(ranges(batch.came.records)),
-                model_step=self.learner.step,
-                champion_step=self.champion_step,
-                taken=batch.taken,
-                forgotten=tuple(journal.hashed(self.root.name, each) for each in batch.join.forgotten),
-                crashed=batch.crashed,
-            )
+        """Return a batch's record, and read what comes next: its predictions are on their way, and not waited for."""
+        self.source.look_ahead(self.root.serving.max_batch)
+        return journal.Batch(
+            **self.common(now),
+            ranges=tuple(ranges(batch.came.records)),
+            model_step=self.learner.step,
+            champion_step=self.champion_step,
+            taken=batch.taken,
+            forgotten=tuple(journal.hashed(self.root.name, each) for each in batch.join.forgotten),
+            crashed=batch.crashed,
+        )
 
     def _absorb(self, batch: Prepared, now: float, *, hear: bool = True) -> Turn:
         """Measure and learn what was committed: the same whether it is done now or again."""

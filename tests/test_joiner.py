@@ -1,17 +1,15 @@
 """Events and labels in any order, each any number of times: every label has exactly one outcome, every event is taken
 once, and what waits is bounded. The join is compared with a naive one that keeps lists."""
 
-from collections import Counter, OrderedDict
-from unittest import mock
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamlearn import pending
 from streamlearn.checkpoint import Snapshots, name
 from streamlearn.events import Event, Forget, Label, Place, Prediction
 from streamlearn.joiner import Joiner, JoinerConfig
@@ -232,31 +230,6 @@ class Join(RuleBasedStateMachine):
 
 TestJoin = Join.TestCase
 TestJoin.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(["add", "add", "take", "forget", "oldest"]), st.integers(0, 9)), max_size=60),
-    st.integers(1, 4),
-)
-def test_the_oldest_event_leaves_first_whatever_left_before_it(steps, front):
-    own, naive = Pending(Labels(NAMES), 100), OrderedDict()
-    with mock.patch.object(pending, "FRONT", front):
-        for at, (step, number) in enumerate(steps):
-            key = f"e{number}"
-            if step == "add" and key not in naive:
-                naive[key] = float(at)
-                events = [event(key, offset=at)]
-                own.add(key, *own.pack(events, [0], served(events), float(at)))
-            elif step == "oldest" and naive:
-                assert own.since() == next(iter(naive.values()))
-                assert own.oldest() == naive.popitem(last=False)[0]
-            elif step == "take":
-                assert (own.take([key])[0] is None) == (naive.pop(key, None) is None)
-            elif step == "forget":
-                own.forget(key)
-                naive.pop(key, None)
-                assert repr(key) not in repr(vars(own))
-            assert list(own.ids) == list(naive)
 
 
 def test_a_joined_sample_is_what_the_event_was():

@@ -129,6 +129,22 @@ def test_three_labels_typed_by_hand_are_answered(tiny, caplog):
     assert "3 of 16 labels waiting" in caplog.text
 
 
+def test_what_comes_next_is_read_while_predictions_are_on_their_way(tiny):
+    world = World(tiny, partitions=1)
+    world.produce(*labelled(20))
+    outlet, commit, seen = world.service.publisher.outlet, world.service.publisher.outlet.commit, []
+
+    def looking(positions):
+        seen.append((sum(world.source.positions().values()), sum(positions.values())))
+        commit(positions)
+
+    outlet.commit = looking
+    world.drain()
+    taken = [each for each in seen if each[1]]
+    assert taken == [(16, 8), (20, 16), (20, 20)], "what was read, and what counts as taken"
+    assert [p["id"] for p in world.predictions()].count("e19") == 1
+
+
 def test_the_speed_is_of_this_run_alone(tiny, caplog):
     world = World(tiny)
     world.produce(*labelled(6))

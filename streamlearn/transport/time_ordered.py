@@ -2,7 +2,7 @@
 
 import heapq
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 from streamlearn.errors import StreamlearnError
@@ -43,6 +43,8 @@ class TimeOrdered:
         self._count = self._bytes = 0
         self._first: dict[TopicPartition, int] = {}  # the offset of the first record held: a new dict with every change
         self._missed: dict[TopicPartition, float] = {}  # when it was last waited for in vain
+        self._ahead: list[Record] = []  # read, and not looked at yet: a new list with every change
+        self._failure: StreamlearnError | None = None  # told once all that was read is given
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """Return up to `max_records`, the earliest first; wait up to `timeout` seconds for the first one.
@@ -52,7 +54,7 @@ class TimeOrdered:
         3. Give the earliest.
         """
         if not self._count and (not self._room or len(self._source.positions()) < 2):
-            return self._source.poll(max_records, timeout)
+            return self._fetch(max_records, timeout)
         room = max(self._room, max_records)
         while self._has(room):  # 1
             asked = min(max(CHUNK, max_records), room - self._count)
@@ -64,9 +66,18 @@ class TimeOrdered:
         self._first = {tp: held[0][1].offset for tp, held in self._held.items()}
         return taken
 
+    def look_ahead(self, max_records: int) -> None:
+        """Read up to `max_records` of what is there now, for the next poll; a failure is told by that one."""
+        if self._failure is None and (room := max_records - self._count - len(self._ahead)) > 0:
+            try:
+                self._ahead = [*self._ahead, *self._source.poll(room, 0.0)]
+            except StreamlearnError as error:
+                self._failure = error
+
     def positions(self) -> dict[TopicPartition, int]:
         """Return the next offset of each partition that was not given yet."""
-        return {**self._source.positions(), **self._first}  # asked for by other threads too
+        ahead = {TopicPartition(*record[:2]): record.offset for record in reversed(self._ahead)}
+        return {**self._source.positions(), **ahead, **self._first}  # asked for by other threads too
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets; the other partitions stay where they are."""
@@ -76,6 +87,8 @@ class TimeOrdered:
             self._bytes -= sum(map(_size, gone))
             self._latest.pop(tp, None)
         self._first = {tp: held[0][1].offset for tp, held in self._held.items()}
+        self._ahead = [record for record in self._ahead if record[:2] not in positions]
+        self._failure = None
         self._source.seek(positions)
 
     def bounds(self) -> dict[TopicPartition, tuple[int, int]]:
@@ -88,8 +101,8 @@ class TimeOrdered:
 
     def lag(self) -> dict[TopicPartition, int]:
         """Return how many records each partition holds beyond what was given (an estimate)."""
-        held = self._held.copy()
-        return {tp: lag + len(held.get(tp, ())) for tp, lag in self._source.lag().items()}
+        held, ahead = self._held.copy(), Counter(record[:2] for record in self._ahead)
+        return {tp: lag + len(held.get(tp, ())) + ahead[tp] for tp, lag in self._source.lag().items()}
 
     def stalled(self) -> set[TopicPartition]:
         """See `Source`."""
@@ -97,20 +110,34 @@ class TimeOrdered:
 
     def at_end(self) -> bool:
         """Ask the log whether every partition was read to its last stable offset, and all of it was given."""
-        return not self._count and self._source.at_end()
+        return not (self._count or self._ahead) and self._source.at_end()
 
     def close(self) -> None:
         """Leave the log."""
         self._source.close()
 
+    def _fetch(self, most: int, timeout: float) -> list[Record]:
+        """Return what was read ahead and what is there, or raise what failed where that is nothing."""
+        records, self._ahead = self._ahead[:most], self._ahead[most:]
+        if len(records) < most and self._failure is None:
+            try:
+                records += self._source.poll(most - len(records), 0.0 if records else timeout)
+            except StreamlearnError as error:
+                self._failure = error
+        if self._failure is not None and not records:
+            failure, self._failure = self._failure, None
+            raise failure
+        return records
+
     def _read(self, most: int, timeout: float) -> int:
         """Hold what comes, and return how many records that are; a failure waits until what is held was given."""
         try:
-            records = self._source.poll(most, timeout)
-        except StreamlearnError:
+            records = self._fetch(most, timeout)
+        except StreamlearnError as error:
             if not self._count:
                 raise
-            return 0  # the source will tell again
+            self._failure = error
+            return 0
         now = int(self._now() * 1000)
         for record in records:
             tp = TopicPartition(*record[:2])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn.errors import StreamlearnError
-from streamlearn.transport.base import Message, Record, TopicPartition
+from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.memory import MemoryLog, MemorySource
 from streamlearn.transport.time_ordered import AGAIN, PATIENCE, TimeOrdered
 
@@ -107,18 +107,28 @@ def test_a_time_far_ahead_does_not_keep_its_partition_back_for_ever():
     assert len(found) == 131
 
 
-def test_a_failure_waits_until_what_was_read_is_given():
+@pytest.mark.parametrize("fails", [1, 2, 3])
+@pytest.mark.parametrize("ahead", [0, 3, 4])
+@pytest.mark.parametrize(("room", "others"), [(100, 6), (0, 6), (100, 0)])
+def test_a_failure_waits_until_what_was_read_is_given(room, others, ahead, fails):
     class Failing(Bursts):
         def poll(self, most, timeout):
             self.asked += 1
-            if self.asked > 1:
+            if self.asked == fails:
                 raise StreamlearnError("gone", where="there", mend="put it back")
             return self.inner.poll(most, timeout)
 
-    source = TimeOrdered(Failing(MemorySource(log_of(range(6), range(6)), ["events"])), 100)
-    assert [len(source.poll(4, 0.0)) for _ in range(3)] == [4, 4, 4]
-    with pytest.raises(StreamlearnError, match="gone"):
-        source.poll(4, 0.0)
+    log = log_of(range(6), range(6)[:others])
+    source = TimeOrdered(Failing(MemorySource(log, ["events"])), room)
+    told = given_out = 0
+    for _ in range(12):
+        try:
+            given_out += len(source.poll(4, 0.0))
+        except StreamlearnError:
+            told += 1
+        assert sum(source.positions().values()) == given_out
+        source.look_ahead(ahead)
+    assert (told, given_out) == (1, 6 + others)
 
 
 def test_positions_lag_and_the_end_are_those_of_what_was_given():
@@ -169,21 +179,41 @@ def test_a_live_stream_is_not_held_back():
 @given(
     st.lists(st.lists(st.integers(0, 30), max_size=20), min_size=1, max_size=4),
     st.integers(0, 40),
-    st.lists(st.integers(1, 7), min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(0, 7), st.integers(1, 7)), min_size=1, max_size=60),
+    st.sets(st.integers(0, 59), max_size=3),
 )
-def test_nothing_is_lost_or_repeated_or_out_of_its_partitions_order(times, room, sizes):
+def test_nothing_is_lost_or_repeated_or_out_of_its_partitions_order(times, room, steps, back):
     log = log_of(*times)
     source = TimeOrdered(MemorySource(log, ["events"]), room)
-    given_out: list[Record] = []
-    for size in sizes:
+    next_of = {TopicPartition("events", partition): 0 for partition in range(len(times))}
+    for at, (ahead, size) in enumerate(steps):
+        if at in back:
+            tp = TopicPartition("events", at % len(times))
+            next_of[tp] //= 2
+            source.seek({tp: next_of[tp]})
         batch = source.poll(size, 0.0)
         assert len(batch) <= size
-        given_out += batch
-        positions = source.positions()
-        for partition in range(len(times)):
-            mine = [record.offset for record in given_out if record.partition == partition]
-            assert mine == list(range(len(mine)))
-            assert positions[TopicPartition("events", partition)] == len(mine)
-    given_out += [record for batch in all_of(source) for record in batch]
-    assert len(given_out) == sum(map(len, times))
+        for record in batch:
+            assert record.offset == next_of[TopicPartition(*record[:2])]
+            next_of[TopicPartition(*record[:2])] += 1
+        source.look_ahead(ahead)
+        ends = {tp: end for tp, (_, end) in source.bounds().items()}
+        assert source.positions() == next_of
+        assert source.lag() == {tp: ends[tp] - next_of[tp] for tp in ends}
+        assert source.at_end() == (next_of == ends)
+    for batch in all_of(source):
+        for record in batch:
+            assert record.offset == next_of[TopicPartition(*record[:2])]
+            next_of[TopicPartition(*record[:2])] += 1
+    assert source.at_end()
+
+
+def test_what_was_read_ahead_is_bounded_and_comes_with_what_came_since():
+    log = log_of(range(3))
+    inner = MemorySource(log, ["events"])
+    source = TimeOrdered(inner, 100)
+    source.look_ahead(2)
+    source.look_ahead(2)
+    assert sum(inner.positions().values()) == 2
+    assert [record.offset for record in source.poll(9, 0.0)] == [0, 1, 2]
     assert source.at_end()
