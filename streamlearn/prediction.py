@@ -42,9 +42,11 @@ def predictions(
             Prediction(event.id, None, None, (), True, "no-known-label", step, champion, event.source)
             for event in events
         ]
-    top = np.array(names, dtype=object)[answer.scores.top].tolist()
+    labels = np.array(names, dtype=object)[answer.scores.top].ravel().tolist()
     values = np.round(answer.scores.top_scores.astype(np.float64), DIGITS)
-    scores, low = values.tolist(), (values[:, 0] < abstain_below).tolist()
+    flat = [{"label": label, "score": score} for label, score in zip(labels, values.ravel().tolist(), strict=True)]
+    k, low = values.shape[1], (values[:, 0] < abstain_below).tolist()
+    top = [flat[at : at + k] for at in range(0, len(flat), k)]
     if answer.novelty is None:
         novelty: Sequence[float | None] = [None] * len(events)
         novel = [False] * len(events)
@@ -54,10 +56,9 @@ def predictions(
     return [
         _prediction(
             (
-                event.id, labels[0], own[0],
-                [{"label": name, "score": score} for name, score in zip(labels, own)],  # noqa: B905 - a keyword costs more than the zip
-                abstains, "low-score" if abstains else None, step, champion, event.source, how, new, None,
+                event.id, best[0]["label"], best[0]["score"], best, abstains, "low-score" if abstains else None,
+                step, champion, event.source, how, new, None,
             )
         )
-        for event, labels, own, abstains, how, new in zip(events, top, scores, low, novelty, novel, strict=True)
+        for event, best, abstains, how, new in zip(events, top, low, novelty, novel, strict=True)
     ]  # fmt: skip
