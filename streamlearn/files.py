@@ -47,9 +47,10 @@ def opened(file: str) -> Iterator[BinaryIO]:
 
 def nearest(path: Path) -> Path | None:
     """Return the file beside a path where there is nothing that has the most similar name; None without one."""
-    there = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() and not path.exists() else []
-    near = get_close_matches(path.name, there, 1)
-    return path.with_name(near[0]) if near else None
+    there = path.parent.iterdir() if path.parent.is_dir() and not path.exists() else ()
+    stems = {each.name.partition(".")[0]: each for each in sorted(there)}  # that ".jsonl" is alike says nothing
+    near = get_close_matches(path.name.partition(".")[0], stems, 1)
+    return stems[near[0]] if near else None
 
 
 def records(stream: BinaryIO, *, as_csv: bool) -> Iterator[bytes]:

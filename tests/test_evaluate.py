@@ -285,13 +285,17 @@ def test_rehearsal_keeps_what_fine_tuning_forgets(tiny, files, tmp_path):
 
 
 def test_bad_lines_are_dead_letters_and_labels_that_never_come_count_as_wrong(tiny, tmp_path, caplog):
-    train = write(tmp_path / "train.jsonl", [*samples(16, 2), b"\xff", {"label": "c0"}, *samples(16, 2)])
+    bare = {"text": "w1 w9"}
+    train = write(tmp_path / "train.jsonl", [*samples(16, 2), b"\xff", {"label": "c0"}, *samples(15, 2), bare])
     test = write(tmp_path / "test.jsonl", samples(8, 4))
-    (done,) = evaluated(tiny, (train, test), order=streams.AS_IS)
+    (done,) = evaluated(tiny, (train, test), order=streams.AS_IS, label_efficiency=True)
     assert done.figures["dead_letters"] == {"encoding": 1, "missing-input": 1}
     assert done.figures["samples"] == 34
     assert done.figures["final_accuracy"] <= 0.5
-    assert "2 lines become dead letters (1 encoding, 1 missing-input)" in caplog.text
+    assert "2 lines become dead letters (1 encoding, 1 missing-input), first line 17: not UTF-8" in caplog.text
+    assert "; line 18: there is no 'text'" in caplog.text
+    assert "1 of 34 lines have no label: predicted, and neither learned nor measured" in caplog.text
+    assert "--label-efficiency finds nothing" in caplog.text
     assert "2 labels of" in caplog.text
     assert "their 4 samples count as wrong" in caplog.text
 
@@ -446,7 +450,7 @@ def test_json_on_the_standard_output_is_alone_there(tiny, files):
         ({"train": "bare.jsonl"}, ["bare.jsonl", "no line has a label", "text, intent", "--set fields.label=label"]),
         ({"train": "broken.jsonl"}, ["none of its 1 lines can be taken"]),
         ({"train": "torn.jsonl.gz"}, ["torn.jsonl.gz", "cannot be read"]),
-        ({"strategies": ("err",)}, ["did you mean 'er'?"]),
+        ({"strategies": ("err",)}, ["--strategy", "did you mean 'er'?"]),
         ({"order": "class-incremental", "groups": 9}, ["9 groups are more than the 4 labels", "at most 4"]),
         ({"order": "class-incremantal"}, ["did you mean 'class-incremental'?"]),
         ({"sets": ("learner.batchsize=3",)}, ["did you mean 'batch_size'?"]),

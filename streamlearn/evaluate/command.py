@@ -23,6 +23,7 @@ from streamlearn.evaluate.streams import Labelled, Stream
 from streamlearn.ignored import ignored
 from streamlearn.run import signals
 from streamlearn.settings import Settings, load
+from streamlearn.strategies import strategies
 
 log = logging.getLogger(__name__)
 
@@ -97,11 +98,16 @@ def planned(request: Request) -> Iterator[Job]:
         log.warning("%s", line)
     if first.root.warm_start is not None:
         log.warning("warm_start: ignored, since an evaluation begins with --train; put its rows first there")
-    train, test = _read(request.train, first), None
+    train, test = _read(request.train, first, request.train), None
     if request.test is not None:
-        test = _read(request.test, first)
+        test = _read(request.test, first, request.train)
     orders = {seed: _stream(request, train, seed) for seed in request.seeds}
     asked = None if test is None else _exam(test, orders[request.seeds[0]])
+    if request.label_efficiency and asked is not None and not streams.late_labels(orders[request.seeds[0]]):
+        log.warning(
+            "--label-efficiency finds nothing: no label comes for the first time in the second half of the stream; "
+            "try --order class-incremental"
+        )
     for (_, seed), each in settings.items():
         yield Job(each, orders[seed], asked, request.label_noise, request.label_efficiency and asked is not None)
 
@@ -134,6 +140,11 @@ def _check(request: Request) -> None:
             where="--order",
             mend=f"choose one of: {', '.join(streams.ORDERS)}",
         )
+    for name in request.strategies:
+        try:
+            strategies.cls(name)
+        except ConfigError as error:
+            raise ConfigError(error.what, where="--strategy", mend=error.mend) from None
     if request.groups is not None and request.order != streams.CLASS_INCREMENTAL:
         log.warning("--groups is ignored: only the order class-incremental has groups")
     if request.test is None and (request.label_noise is not None or request.label_efficiency):
@@ -150,11 +161,15 @@ def _check(request: Request) -> None:
             )
 
 
-def _read(file: str, settings: Settings) -> Labelled:
+def _read(file: str, settings: Settings, train: str) -> Labelled:
     labelled = streams.read(file, settings.root.fields, max_bytes=settings.root.limits.record_bytes)
     if labelled.refused:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(labelled.refused.items()))
-        log.warning("%s: %d lines become dead letters (%s)", file, labelled.refused.total(), reasons)
+        first = "; ".join(labelled.told)
+        log.warning("%s: %d lines become dead letters (%s), first %s", file, labelled.refused.total(), reasons, first)
+    if labelled.unlabelled:
+        what = "predicted, and neither learned nor measured" if file == train else "not asked"
+        log.warning("%s: %d of %d lines have no label: %s", file, labelled.unlabelled, len(labelled.rows), what)
     return labelled
 
 

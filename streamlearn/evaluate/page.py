@@ -1,5 +1,6 @@
 """The HTML report: one file with its style and its drawings inside, which opens without a network."""
 
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -23,6 +24,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+dt { font-weight: 600; }
+dd { margin: 0 0 .3rem 1.5rem; overflow-wrap: anywhere; }
 th:first-child, td:first-child { text-align: left; }
 p, figcaption { color: var(--dim); max-width: 46rem; }
 figure { margin: 1.5rem 0; }
@@ -53,6 +56,7 @@ def page(done: Sequence[Evaluation], train: str, test: str | None) -> str:
         _section("Accuracy of each group of classes", _maps(figures)),
         _section("Cost against accuracy", _costs(figures)),
         _section("Labels that are answered worst", _worst(figures)),
+        _section("What was evaluated", _settings(figures)),
     ]  # fmt: skip
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -65,9 +69,11 @@ def _sentence(figures: Sequence[Figures], train: str, test: str | None) -> str:
     seeds = sorted({each["seed"] for each in figures})
     asked = f"tested on {test}" if test is not None else "without a test set"
     most = max(each["samples"] for each in figures)
+    given = figures[0]["configuration"]
     return (
-        f"One pass over {most:,} events of {train}, order {figures[0]['order']}, {asked}; "
-        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}."
+        f"One pass of {given['model.name']} over {most:,} events of {train}, order {figures[0]['order']}, {asked}; "
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}; memory of "
+        f"{given['memory.capacity']:,} samples, batches of {given['learner.batch_size']}."
     )
 
 
@@ -80,7 +86,8 @@ def _table(figures: Sequence[Figures]) -> str:
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>\n'
-        "<p>Accuracies in per cent; of several seeds the mean, and the least and greatest value.</p>"
+        "<p>Accuracies in per cent; of several seeds the mean, and the least and greatest value.</p>\n"
+        + _details("What the columns are", [(column.title, column.meaning) for column in columns])
     )
 
 
@@ -123,8 +130,29 @@ def _costs(figures: Sequence[Figures]) -> list[str]:
         )
         if final is not None and speed is not None:
             spots[name] = (speed, final)
-    caption = "Final accuracy over the events of a second, learned and predicted; bars from the least to the greatest."
+    caption = (
+        "Final accuracy over the events that were predicted and learned in a second of wall-clock time; bars from the "
+        "least to the greatest."
+    )
     return [_figure(plots.spots(spots), caption)] if spots else []
+
+
+def _settings(figures: Sequence[Figures]) -> list[str]:
+    """Return the configuration of each strategy, and the groups of each seed."""
+    found = []
+    for name, runs in report.by_strategy(figures).items():
+        values = {key: value for key, value in runs[0]["configuration"].items() if key != "seed"}
+        found.append(_details(name, [(key, json.dumps(value)) for key, value in values.items()]))
+    of_seed = {each["seed"]: each["groups"] for each in figures if each["groups"] is not None}
+    for seed, groups in of_seed.items():
+        rows = [(str(at), ", ".join(labels)) for at, labels in enumerate(groups, 1)]
+        found.append(_details(f"groups, seed {seed}", rows))
+    return found
+
+
+def _details(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
+    return f"<details><summary>{escape(title)}</summary><dl>{lines}</dl></details>"
 
 
 def _worst(figures: Sequence[Figures]) -> list[str]:

@@ -57,10 +57,10 @@ def heat_map(matrices: Sequence[Sequence[Sequence[float | None]]]) -> str:
     values = np.array([[[np.nan if cell is None else cell for cell in row] for row in each] for each in matrices])
     mean = values.mean(axis=0)
     rows, columns = mean.shape
-    cell, margin = 38, 34
+    cell, margin = 38, 58
     parts = []
     for row in range(rows):
-        parts.append(_text(margin - 8, margin + cell * row + 23, str(row + 1), "end"))
+        parts.append(_text(margin - 8, margin + cell * row + 23, f"after {row + 1}", "end"))
         for column in range(columns):
             value = float(mean[row, column])
             if np.isnan(value):
@@ -71,6 +71,7 @@ def heat_map(matrices: Sequence[Sequence[Sequence[float | None]]]) -> str:
             parts.append(_text(x + cell / 2 - 1, y + 23, f"{100 * value:.0f}", "middle"))
     middle = margin + cell / 2 - 1
     parts += [_text(middle + cell * each, margin - 8, str(each + 1), "middle") for each in range(columns)]
+    parts.append(_text(margin, margin - 28, "asked about group", "start"))
     inside = f'<g class="heat">{"".join(parts)}</g>'
     return _svg(margin + cell * columns + 4, margin + cell * rows + 4, "Accuracy by group", [inside])
 

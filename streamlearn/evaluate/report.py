@@ -13,11 +13,12 @@ Figures = Mapping[str, Any]
 
 
 class Column(NamedTuple):
-    """A figure: its title, where it stands, and how it is written."""
+    """A figure: its title, where it stands, how it is written, and what it is."""
 
     title: str
     value: Callable[[Figures], float | None]
     write: Callable[[float], str]
+    meaning: str
 
 
 def share(value: float) -> str:
@@ -49,19 +50,63 @@ def _of(name: str, inner: str | None = None) -> Callable[[Figures], float | None
 
 
 COLUMNS = (
-    Column("final", _of("final_accuracy"), share),
-    Column("average", _of("average_accuracy"), share),
-    Column("anytime", _of("anytime_accuracy"), share),
-    Column("prequential", _of("prequential_accuracy"), share),
-    Column("forgetting", _of("forgetting"), share),
-    Column("backward", _of("backward_transfer"), share),
-    Column("forward", _of("forward_transfer"), share),
-    Column("flips", _of("negative_flips"), share),
-    Column("typos", _of("robustness", "typos"), share),
-    Column("wrong labels", _of("robustness", "label_noise"), share),
-    Column("labels to 80", _of("labels_to_80", "median"), count),
-    Column("events/s", _of("samples_per_second"), count),
-    Column("memory", _of("memory_bytes"), size),
+    Column("final", _of("final_accuracy"), share, "accuracy on the whole test set, at the end"),
+    Column(
+        "average",
+        _of("average_accuracy"),
+        share,
+        "mean over the groups that came of the accuracy on each one's test samples, at the end",
+    ),
+    Column(
+        "anytime",
+        _of("anytime_accuracy"),
+        share,
+        "mean over the points where the test set was asked of the accuracy on the classes that had come",
+    ),
+    Column(
+        "prequential", _of("prequential_accuracy"), share, "right predictions, each made before its label was learned"
+    ),
+    Column(
+        "forgetting",
+        _of("forgetting"),
+        share,
+        "mean over groups of the best accuracy before the last group, minus the one at the end",
+    ),
+    Column(
+        "backward",
+        _of("backward_transfer"),
+        share,
+        "mean over groups of the accuracy at the end, minus the one when the group was just learned",
+    ),
+    Column(
+        "forward",
+        _of("forward_transfer"),
+        share,
+        "mean over groups of the accuracy just before the group came, minus the untrained model's",
+    ),
+    Column(
+        "flips",
+        _of("negative_flips"),
+        share,
+        "of the test samples right at a point, the share that is wrong at the next",
+    ),
+    Column("typos", _of("robustness", "typos"), share, "final accuracy on the misspelt test set"),
+    Column(
+        "wrong labels", _of("robustness", "label_noise"), share, "final accuracy where a share of the labels was wrong"
+    ),
+    Column(
+        "labels to 80",
+        _of("labels_to_80", "median"),
+        count,
+        "labels that a class of the stream's second half needs to reach a recall of 80 % (median)",
+    ),
+    Column(
+        "events/s",
+        _of("samples_per_second"),
+        count,
+        "events predicted and learned in a second of wall-clock time, whatever else the machine did",
+    ),
+    Column("memory", _of("memory_bytes"), size, "bytes of the replay memory and of the strategy's statistics"),
 )
 
 PER_LABEL = ("precision", "recall", "f1", "support")

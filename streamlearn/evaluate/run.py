@@ -17,7 +17,8 @@ from streamlearn.evaluate import figures
 from streamlearn.evaluate.examiner import Exam, Examiner, StoppedError
 from streamlearn.evaluate.figures import Flags, finite
 from streamlearn.evaluate.robustness import mislabelled
-from streamlearn.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of
+from streamlearn.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
+from streamlearn.fingerprint import configuration
 from streamlearn.learner import Learner
 from streamlearn.service import Limits, Service, Turn
 from streamlearn.settings import Settings
@@ -113,7 +114,7 @@ class Lap:
         self.examiner = None if job.exam is None else Examiner(self.service.measures.served, job.exam, stop.is_set)
         self.untrained: Flags | None = None
         self._asks = asks and self.examiner is not None
-        self._late = set(_late(job.stream)) if job.label_efficiency and asks else set()
+        self._late = set(late_labels(job.stream)) if job.label_efficiency and asks else set()
         self._parts = iter(parts(job.stream))
         self._end = 0  # events in the log
         self._clock = time.perf_counter()
@@ -205,14 +206,6 @@ def _waiting(learner: Learner) -> Counter[str]:
     return Counter(sample.label for sample in learner.waiting)
 
 
-def _late(stream: Stream) -> list[str]:
-    """Return the labels that come for the first time in the second half of the stream."""
-    rows = list(chain.from_iterable(stream.parts))
-    half = len(rows) // 2
-    early = set(labels_of(rows[:half]))
-    return [label for label in labels_of(rows[half:]) if label not in early]
-
-
 def _under_noise(job: Job, stop: Event, advance: Callable[[int], None]) -> float | None:
     """Learn the same stream with wrong labels in it; return the final accuracy."""
     assert job.label_noise is not None
@@ -264,6 +257,8 @@ def _nothing_of_the_end(lap: Lap) -> dict[str, Any]:
         "strategy": job.strategy,
         "seed": job.seed,
         "order": job.stream.order,
+        "groups": [labels_of(part) for part in job.stream.parts] if job.stream.order == CLASS_INCREMENTAL else None,
+        "configuration": configuration(job.settings.root),
         "final_accuracy": None,
         "average_accuracy": None,
         "forgetting": None,

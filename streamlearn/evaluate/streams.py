@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,13 @@ import orjson
 from streamlearn.errors import ConfigError
 from streamlearn.events import EventDecoder
 from streamlearn.fields import Fields, extractor
-from streamlearn.files import is_csv, opened, records
+from streamlearn.files import is_csv, numbered, opened
 from streamlearn.transport.base import Record
 
 AS_IS, CLASS_INCREMENTAL, IID = "as-is", "class-incremental", "iid"
 ORDERS = (AS_IS, CLASS_INCREMENTAL, IID)
 GROUPS = 10
+TOLD = 3  # of the lines that are refused
 
 
 class Row(NamedTuple):
@@ -31,13 +33,20 @@ class Row(NamedTuple):
 class Labelled(NamedTuple):
     """A file that was read.
 
-    `labels` are the different labels, sorted as the file has them: numbers by value, strings by character.
+    `labels` are the different labels, sorted as the file has them: numbers by value, strings by character. `refused`
+    counts lines that the service would refuse, by reason, and `told` says of the first ones where and why.
     """
 
     file: str
     rows: list[Row]
     labels: list[str]
     refused: Counter[str]
+    told: Sequence[str] = ()
+
+    @property
+    def unlabelled(self) -> int:
+        """The number of rows that the service would take, and that have no label."""
+        return sum(row.label is None and row.text is not None for row in self.rows)
 
 
 class Stream(NamedTuple):
@@ -59,7 +68,8 @@ def read(file: str, fields: Fields, *, max_bytes: int) -> Labelled:
         ConfigError: it cannot be read, or nothing in it has a label.
     """
     with opened(file) as stream:
-        values = list(records(stream, as_csv=is_csv(file)))
+        found = list(numbered(stream, as_csv=is_csv(file)))
+    values = [value for _, value in found]
     if not values:
         raise ConfigError("the file is empty", where=file, mend="give a file with one event a line")
     path = Path("stdin" if file == "-" else file).absolute()
@@ -75,7 +85,8 @@ def read(file: str, fields: Fields, *, max_bytes: int) -> Labelled:
     labels = _sorted(_raw_label(lines[at], fields) for at, row in enumerate(rows) if row.label is not None)
     if not labels:
         raise ConfigError(_unlabelled(values, decoded.dead_letters, fields), where=file, mend=_mend(values, fields))
-    return Labelled(file, rows, labels, Counter(letter.reason for letter in decoded.dead_letters))
+    told = [f"line {found[each.record.offset][0]}: {each.detail}" for each in decoded.dead_letters[:TOLD]]
+    return Labelled(file, rows, labels, Counter(letter.reason for letter in decoded.dead_letters), told)
 
 
 def ordered(labelled: Labelled, order: str, *, groups: int | None, seed: int) -> Stream:
@@ -121,6 +132,14 @@ def limited(stream: Stream, most: int | None) -> Stream:
     return stream._replace(parts=parts)
 
 
+def late_labels(stream: Stream) -> list[str]:
+    """Return the labels that come for the first time in the second half of a stream."""
+    rows = list(chain.from_iterable(stream.parts))
+    half = len(rows) // 2
+    early = set(labels_of(rows[:half]))
+    return [label for label in labels_of(rows[half:]) if label not in early]
+
+
 def labels_of(rows: Iterable[Row]) -> list[str]:
     """Return the different labels of some rows, in the order in which they come."""
     return list(dict.fromkeys(row.label for row in rows if row.label is not None))
@@ -153,6 +172,8 @@ def _mend(values: Sequence[bytes], fields: Fields) -> str:
         first = None
     if not isinstance(first, dict):
         return 'give JSON lines such as {"text": "...", "label": "..."}, or a CSV with a header'
+    if {fields.text, fields.label} <= first.keys():
+        return f"{fields.text!r} and {fields.label!r} are there: give each line a text, and its label as one string"
     have = ", ".join(map(str, list(first)[:8]))
     return (
         f"the first line has {have}; name the right ones with --set fields.text={fields.text} "
