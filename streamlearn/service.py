@@ -200,7 +200,7 @@ class Service:
         1. Poll, and sort into canonical order.
         2. Decode, predict with the served weights, join the labels, and choose the probes: no label of the batch is
            used before.
-        3. Publish and commit, with the record of the batch in the journal.
+        3. Publish and commit, with the record of the batch in the journal; meanwhile what comes next is read.
         4. Only now: measure, learn, ask the probes.
         5. Write a snapshot, if it is time.
         """

@@ -98,9 +98,9 @@ def planned(request: Request) -> Iterator[Job]:
         log.warning("%s", line)
     if first.root.warm_start is not None:
         log.warning("warm_start: ignored, since an evaluation begins with --train; put its rows first there")
-    train, test = _read(request.train, first, request.train), None
+    train, test = _read(request.train, first, "predicted, and neither learned nor measured"), None
     if request.test is not None:
-        test = _read(request.test, first, request.train)
+        test = _read(request.test, first, "not asked")
     orders = {seed: _stream(request, train, seed) for seed in request.seeds}
     asked = None if test is None else _exam(test, orders[request.seeds[0]])
     if request.label_efficiency and asked is not None and not streams.late_labels(orders[request.seeds[0]]):
@@ -161,15 +161,15 @@ def _check(request: Request) -> None:
             )
 
 
-def _read(file: str, settings: Settings, train: str) -> Labelled:
+def _read(file: str, settings: Settings, bare: str) -> Labelled:
+    """Read a file; `bare` says what becomes of lines without a label."""
     labelled = streams.read(file, settings.root.fields, max_bytes=settings.root.limits.record_bytes)
     if labelled.refused:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(labelled.refused.items()))
         first = "; ".join(labelled.told)
         log.warning("%s: %d lines become dead letters (%s), first %s", file, labelled.refused.total(), reasons, first)
     if labelled.unlabelled:
-        what = "predicted, and neither learned nor measured" if file == train else "not asked"
-        log.warning("%s: %d of %d lines have no label: %s", file, labelled.unlabelled, len(labelled.rows), what)
+        log.warning("%s: %d of %d lines have no label: %s", file, labelled.unlabelled, len(labelled.rows), bare)
     return labelled
 
 
