@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from typing import NamedTuple
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.events import Event, Place
 from streamlearn.predictor import Answer, Predictor, joined
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamlearn.likely import LIKELY, columns, restored
+from streamlearn.core.scores import LIKELY, columns, restored
 
 
 class Answers:

@@ -11,8 +11,9 @@ from typing import Any
 from streamlearn import fingerprint
 from streamlearn.checkpoint import Snapshots
 from streamlearn.closed import Recent
+from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
+from streamlearn.core.timing import Stages
 from streamlearn.drift import Monitor, Novelty
-from streamlearn.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.evaluation import Prequential
 from streamlearn.events import EventDecoder
 from streamlearn.fields import KEY
@@ -32,7 +33,6 @@ from streamlearn.publisher import Publisher
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
-from streamlearn.stages import Stages
 from streamlearn.strategies import strategies
 from streamlearn.tasks import Task, tasks
 from streamlearn.transport.base import Outlet, Source, TopicPartition

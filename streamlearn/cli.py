@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 
 if TYPE_CHECKING:
-    from streamlearn.logs import Level
+    from streamlearn.core.logs import Level
 
 # A wrong call: the ClickException of typer's own click, or of the package click that older versions stand on.
 CALL_ERROR: Any = typer.BadParameter.__mro__[2]
@@ -336,6 +336,6 @@ def _say(text: str) -> None:
 
 def _log(level: "Level" = "info") -> None:
     """Log to standard error, ours from `level` on, other libraries' warnings."""
-    from streamlearn.logs import setup
+    from streamlearn.core.logs import setup
 
     setup(level=level)

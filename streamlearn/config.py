@@ -11,17 +11,17 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from streamlearn.core.logs import LogsConfig
+from streamlearn.core.registry import ComponentSpec, Config, Registry
 from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.events import Fields
 from streamlearn.joiner import JoinerConfig
 from streamlearn.label_requests import LabelRequestsConfig
 from streamlearn.learner import LearnerConfig
-from streamlearn.logs import LogsConfig
 from streamlearn.memory import MemoryConfig, policies, retrievals
 from streamlearn.model import ModelConfig
 from streamlearn.penalties import penalties
 from streamlearn.probes import ProbesConfig
-from streamlearn.registry import ComponentSpec, Config, Registry
 from streamlearn.strategies import strategies
 from streamlearn.tasks import tasks
 

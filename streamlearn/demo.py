@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlearn.assembly import assemble, connected
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.run import signals, waiting
 from streamlearn.scenarios import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service import Service, Turn

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from streamlearn.config import COMPONENTS, Root, schema
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry
-from streamlearn.registry import ComponentSpec
 
 HEADER = "<!-- Generated: edit the descriptions in the code, then run `python -m streamlearn.docs`. -->"
 

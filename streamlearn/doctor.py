@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamlearn.assembly import JOURNAL, client_settings
-from streamlearn.errors import ConfigError, RunningError, StreamlearnError
+from streamlearn.core.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.ignored import ignored
 from streamlearn.model import load as load_model
 from streamlearn.run import lock, lock_folder

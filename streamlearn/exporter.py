@@ -10,8 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from streamlearn.core.timing import Histogram
 from streamlearn.dead_letters import Reason
-from streamlearn.stages import Histogram
 
 if TYPE_CHECKING:
     from streamlearn.service import Service

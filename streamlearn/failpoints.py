@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, get_args
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 
 Failpoint = Literal[
     "taken",

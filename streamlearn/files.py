@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 import orjson
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 
 
 def is_csv(file: str) -> bool:

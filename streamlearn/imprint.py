@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from streamlearn.batch import Batch
+from streamlearn.core.batch import Batch
 from streamlearn.model import Model
 
 

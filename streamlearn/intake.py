@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 from streamlearn.answering import KILLED
-from streamlearn.batch import Sample
+from streamlearn.core.batch import Sample
 from streamlearn.dead_letters import DeadLetter
 from streamlearn.dead_letters import crashed as dead
 from streamlearn.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction

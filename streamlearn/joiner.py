@@ -13,11 +13,11 @@ from typing import Any, Final, NamedTuple, cast
 import torch
 from pydantic import Field
 
-from streamlearn.batch import IntArray, Sample
+from streamlearn.core.batch import IntArray, Sample
+from streamlearn.core.registry import Config
+from streamlearn.core.scores import probability
 from streamlearn.events import Event, Forget, Label
-from streamlearn.likely import probability
 from streamlearn.pending import Joined, Pending, Served, pack_texts, unpack_texts
-from streamlearn.registry import Config
 from streamlearn.tasks import NONE, Labels
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from streamlearn import journal
-from streamlearn.errors import BrokerError, StreamlearnError
+from streamlearn.core.errors import BrokerError, StreamlearnError
 from streamlearn.journal import JournalRecord, Pointer
 from streamlearn.transport.base import Range, Record, Source, TopicPartition, lost, ranges
 

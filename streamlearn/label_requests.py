@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from streamlearn.core.registry import Config
 from streamlearn.events import Event, Prediction
 from streamlearn.predictor import Answer
 from streamlearn.probe_store import chance
-from streamlearn.registry import Config
 
 WINDOW = 1000  # the latest events, which say what doubt is high
 SAVED = 200  # events whose budget may be saved up

@@ -12,16 +12,16 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from streamlearn import rng
-from streamlearn.batch import Batch, Sample, pad
 from streamlearn.branch import stack_of
-from streamlearn.errors import ConfigError
+from streamlearn.core import rng
+from streamlearn.core.batch import Batch, Sample, pad
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import Config
+from streamlearn.core.timing import Stages
 from streamlearn.imprint import imprint
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model, digest
 from streamlearn.penalties import Penalty
-from streamlearn.registry import Config
-from streamlearn.stages import Stages
 from streamlearn.strangeness import Usual, energy
 from streamlearn.strategies import Strategy
 from streamlearn.tasks import Task

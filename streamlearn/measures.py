@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamlearn.answers import Answers
-from streamlearn.batch import IntArray, Sample
+from streamlearn.core.batch import IntArray, Sample
+from streamlearn.core.scores import LIKELY, likeliest, probability
+from streamlearn.core.timing import Stages
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
 from streamlearn.events import Event, Prediction
 from streamlearn.joiner import Join
-from streamlearn.likely import LIKELY, likeliest, probability
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.pending import Joined
 from streamlearn.predictor import Answer, ServedModel
 from streamlearn.probes import Probes, Result
-from streamlearn.stages import Stages
 from streamlearn.tasks import Labels
 
 log = logging.getLogger(__name__)

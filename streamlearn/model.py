@@ -17,10 +17,10 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from streamlearn.batch import IntArray, Tokens, buckets, collate
 from streamlearn.branch import Branch, Call
-from streamlearn.errors import ConfigError
-from streamlearn.registry import Config
+from streamlearn.core.batch import IntArray, Tokens, buckets, collate
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import Config
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import orjson
 import torch
 
-from streamlearn.batch import IntArray, Sample
+from streamlearn.core.batch import IntArray, Sample
+from streamlearn.core.scores import LIKELY, columns, likeliest, probabilities, restored
 from streamlearn.events import Event, Prediction
-from streamlearn.likely import LIKELY, columns, likeliest, probabilities, restored
 from streamlearn.tasks import Labels, Scores
 
 DIGITS = 6  # of a served score

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streamlearn import journal
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.events import Place
 from streamlearn.journal import Pointer
 from streamlearn.journal_log import Entry, JournalLog, Writer, valid

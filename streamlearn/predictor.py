@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamlearn.batch import IntArray, pad
+from streamlearn.core.batch import IntArray, pad
+from streamlearn.core.timing import Stages
 from streamlearn.model import Model
-from streamlearn.stages import Stages
 from streamlearn.strangeness import Usual
 from streamlearn.strategies import Strategy
 from streamlearn.tasks import Scores, Task

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.model import Model
 from streamlearn.strategies import Strategy
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamlearn.batch import Sample
 from streamlearn.cohort import NEVER, RIGHT, WRONG
+from streamlearn.core.batch import Sample
 from streamlearn.evaluation import expected_calibration_error
 
 

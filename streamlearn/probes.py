@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from streamlearn.batch import Sample
 from streamlearn.cohort import ENOUGH, FOLDS, Cohort, Label, Means, Result, share
-from streamlearn.errors import ConfigError
+from streamlearn.core.batch import Sample
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import Config
 from streamlearn.probe_store import ProbeStore, chance
-from streamlearn.registry import Config
 
 __all__ = ["Probes", "ProbesConfig", "Result"]
 

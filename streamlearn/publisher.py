@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import TypeVar
 
 from streamlearn import failpoints, journal
-from streamlearn.errors import StreamlearnError, TransactionAbortedError
+from streamlearn.core.errors import StreamlearnError, TransactionAbortedError
+from streamlearn.core.watchdog import Watchdog
 from streamlearn.journal import JournalRecord
 from streamlearn.journal_log import Writer
 from streamlearn.transport.base import Message, Outlet, TopicPartition
-from streamlearn.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

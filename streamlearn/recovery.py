@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from streamlearn import failpoints, fingerprint, journal
 from streamlearn.checkpoint import DamagedSnapshotError, Snapshots
-from streamlearn.errors import BrokerError, ConfigError, FencedError
+from streamlearn.core.errors import BrokerError, ConfigError, FencedError
 from streamlearn.events import Place
 from streamlearn.journal import Pointer
 from streamlearn.journal_log import Entry, JournalLog, Refetch

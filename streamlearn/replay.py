@@ -16,7 +16,7 @@ import orjson
 from streamlearn import journal, pretrained
 from streamlearn.assembly import assemble, client_settings, open_inputs, open_journal
 from streamlearn.checkpoint import Snapshots
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.events import Place, Prediction
 from streamlearn.journal_log import Entry
 from streamlearn.payloads import ScoredLabel

@@ -15,9 +15,9 @@ from typing import Any
 
 from streamlearn import failpoints
 from streamlearn.assembly import assemble, connected, reach
-from streamlearn.errors import ConfigError, RunningError
+from streamlearn.core.errors import ConfigError, RunningError
+from streamlearn.core.logs import setup as setup_logs
 from streamlearn.ignored import ignored
-from streamlearn.logs import setup as setup_logs
 from streamlearn.service import Limits, Progress, Service, Turn
 from streamlearn.settings import load as load_settings
 from streamlearn.state import Dashboard

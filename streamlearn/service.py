@@ -22,8 +22,9 @@ import numpy as np
 
 from streamlearn import failpoints, journal
 from streamlearn.answering import Answering
-from streamlearn.batch import IntArray, Sample
 from streamlearn.config import Root
+from streamlearn.core.batch import IntArray, Sample
+from streamlearn.core.timing import Stages
 from streamlearn.corrections import correct
 from streamlearn.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.dead_letters import crashed as dead
@@ -38,7 +39,6 @@ from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer, Predictor
 from streamlearn.probes import Result
 from streamlearn.publisher import Publisher
-from streamlearn.stages import Stages
 from streamlearn.totals import Totals
 from streamlearn.transport.base import Range, Record, TopicPartition, canonical, ranges
 from streamlearn.transport.time_ordered import TimeOrdered

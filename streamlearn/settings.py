@@ -15,8 +15,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from streamlearn.config import Root, at, component, derive, places, registry
-from streamlearn.errors import ConfigError
-from streamlearn.registry import ComponentSpec, Config
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import ComponentSpec, Config
 
 PREFIX = "STREAMLEARN_"
 SCALARS = ("name", "seed", "warm_start")

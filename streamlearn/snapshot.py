@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from streamlearn import pretrained
 from streamlearn.checkpoint import Loaded, Snapshots
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.learner import statistics
 from streamlearn.model import Model, ModelConfig, digest
 from streamlearn.model import load as load_model
 from streamlearn.pending import unpack_texts
-from streamlearn.registry import ComponentSpec
 from streamlearn.storage import NAME
 from streamlearn.strategies import Strategy, strategies
 

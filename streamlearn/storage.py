@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import fsspec  # type: ignore[import-untyped] # it has no types
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # as above
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 
 NAME: Final = re.compile(r"snapshot-[0-9]{8}-[0-9]{12}")
 MANIFEST: Final = "manifest.json"

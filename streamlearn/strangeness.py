@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamlearn.batch import IntArray
+from streamlearn.core.batch import IntArray
 
 ENOUGH = 100  # samples before which nothing is said
 WINDOW = 1000  # the latest samples, which stand for what is usual

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from streamlearn.stages import Histogram
+from streamlearn.core.timing import Histogram
 
 DELAY = (1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 259200, 604800, 2592000)
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

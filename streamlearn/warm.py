@@ -13,8 +13,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from streamlearn import failpoints, journal
-from streamlearn.batch import Sample
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.core.batch import Sample
+from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.events import Decoded, Event, EventDecoder
 from streamlearn.joiner import Join
 from streamlearn.measures import Seen

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.files import is_csv, nearest, numbered, opened
 
 COLUMNS = (".arrow", ".parquet")

@@ -18,7 +18,7 @@ import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.exporter import ServiceCollector
 from streamlearn.state import Dashboard, state
 

@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 
-from streamlearn.batch import Sample
 from streamlearn.checkpoint import Snapshots, name
+from streamlearn.core.batch import Sample
+from streamlearn.core.registry import ComponentSpec
+from streamlearn.core.timing import Stages
 from streamlearn.learner import Learner, LearnerConfig
 from streamlearn.memory import ReplayMemory, policies, retrievals
 from streamlearn.model import ModelConfig, load
 from streamlearn.penalties import penalties
 from streamlearn.predictor import ServedModel
-from streamlearn.registry import ComponentSpec
-from streamlearn.stages import Stages
 from streamlearn.strategies import strategies
 from streamlearn.tasks import tasks
 from tests.models import WORDS

@@ -14,7 +14,7 @@ from transformers import (
     XLNetConfig,
 )
 
-from streamlearn.batch import pad
+from streamlearn.core.batch import pad
 from streamlearn.model import ModelConfig, load
 from streamlearn.strategies.dual import branch_of
 

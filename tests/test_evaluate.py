@@ -13,7 +13,7 @@ import orjson
 import pytest
 import torch
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.evaluate import figures, report, robustness, streams
 from streamlearn.evaluate.command import Request, configured, evaluate, planned
 from streamlearn.evaluate.examiner import Examiner, exam

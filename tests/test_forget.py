@@ -7,7 +7,7 @@ from streamlearn import journal
 from streamlearn.checkpoint import SnapshotError
 from streamlearn.closed import Recent
 from streamlearn.closed.recent import NONE
-from streamlearn.registry import ComponentSpec
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.snapshot import describe, found_in, inspect, load, older
 from streamlearn.strategies import strategies
 from streamlearn.strategies.base import ClosedForm

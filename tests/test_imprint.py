@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from streamlearn.batch import Batch, pad
+from streamlearn.core.batch import Batch, pad
 from streamlearn.imprint import imprint
 from tests.learners import build, goes_on_the_same, stream
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from streamlearn.checkpoint import Snapshots, name
+from streamlearn.core.scores import TOP
 from streamlearn.events import Event, Forget, Label, Place, Prediction
 from streamlearn.joiner import Joiner, JoinerConfig
-from streamlearn.likely import TOP
 from streamlearn.pending import Pending, Served
 from streamlearn.tasks import Labels, Scores
 from tests.snapshots import same

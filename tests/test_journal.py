@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.events import Place
 from streamlearn.journal import Attempt, Batch, Decision, Discard, Flush, Pointer, Snapshot, Start, decode, encode
 from streamlearn.transport.base import Range

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn import journal
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.journal_log import CHUNK, JournalLog, Refetch, Writer, valid
 from streamlearn.transport.base import Message, TopicPartition, canonical, ranges
 from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from streamlearn import failpoints
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.exporter import CATALOGUE
 from streamlearn.state import state
 from streamlearn.transport.base import Message

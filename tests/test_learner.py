@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from streamlearn.batch import Sample
+from streamlearn.core.batch import Sample
+from streamlearn.core.registry import ComponentSpec
+from streamlearn.core.timing import Stages
 from streamlearn.learner import Learner, LearnerConfig
 from streamlearn.memory import ReplayMemory, policies
 from streamlearn.model import ModelConfig, load
 from streamlearn.predictor import ServedModel
-from streamlearn.registry import ComponentSpec
-from streamlearn.stages import Stages
 from streamlearn.strategies import Strategy, strategies
 from streamlearn.tasks import tasks
 from tests.models import WORDS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from streamlearn.logs import KINDS, Handler, LogsConfig, RateLimit, setup
+from streamlearn.core.logs import KINDS, Handler, LogsConfig, RateLimit, setup
 
 
 class Clock:

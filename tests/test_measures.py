@@ -6,8 +6,8 @@ import math
 import orjson
 import pytest
 
+from streamlearn.core.errors import ConfigError
 from streamlearn.drift import SIGNALS
-from streamlearn.errors import ConfigError
 from streamlearn.evaluation import Prequential
 from streamlearn.settings import check
 from tests.test_service import World, labelled

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from streamlearn.batch import buckets, pad
-from streamlearn.errors import ConfigError
+from streamlearn.core.batch import buckets, pad
+from streamlearn.core.errors import ConfigError
 from streamlearn.model import GrowingLinear, ModelConfig, load, resolve
 from tests.models import WORDS, save
 

@@ -11,11 +11,11 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from streamlearn import pretrained, snapshot
 from streamlearn.assembly import made_by
-from streamlearn.batch import pad
 from streamlearn.checkpoint import Snapshots, name
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.core.batch import pad
+from streamlearn.core.errors import ConfigError, StreamlearnError
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.model import ModelConfig, load
-from streamlearn.registry import ComponentSpec
 from streamlearn.strategies import Ridge, strategies
 from tests.models import WORDS, save
 from tests.test_docs import ROOT, blocks

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamlearn.batch import Sample
 from streamlearn.cohort import NEVER
 from streamlearn.continual import offline
-from streamlearn.errors import ConfigError
+from streamlearn.core.batch import Sample
+from streamlearn.core.errors import ConfigError
 from streamlearn.probes import Probes, ProbesConfig
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "forgetting.md").read_text(encoding="utf-8")

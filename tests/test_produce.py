@@ -5,7 +5,7 @@ import io
 import orjson
 import pytest
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.files import records
 from streamlearn.produce import _key
 

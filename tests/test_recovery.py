@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from streamlearn import failpoints, journal
 from streamlearn.assembly import assemble
 from streamlearn.checkpoint import Snapshots
-from streamlearn.errors import ConfigError, FencedError, StreamlearnError, TransactionAbortedError
+from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError, TransactionAbortedError
 from streamlearn.journal_log import JournalLog
 from streamlearn.keeper import SnapshotKeeper
 from streamlearn.plan import DEATHS, plan

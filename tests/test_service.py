@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamlearn import web
 from streamlearn.answering import CRASHES_IN_A_ROW
 from streamlearn.assembly import assemble
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.predictor import Answer
 from streamlearn.run import Reporter
 from streamlearn.service import GARBAGE, Limits

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from streamlearn import fingerprint
+from streamlearn.core.errors import ConfigError
 from streamlearn.drift import SIGNALS
-from streamlearn.errors import ConfigError
 from streamlearn.ignored import ignored
 from streamlearn.settings import check, load
 

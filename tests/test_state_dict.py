@@ -3,7 +3,7 @@
 import pytest
 
 from streamlearn.checkpoint import Snapshots
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from tests.test_service import World, labelled
 
 WINDOWS = {"reference": 60, "window": 40, "every": 10}

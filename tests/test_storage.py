@@ -17,7 +17,7 @@ import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
 from streamlearn.checkpoint import DamagedSnapshotError, SnapshotError, Snapshots
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from tests.snapshots import LATER, NEW, NEXT, OLD, STATE, WHOLE, same
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from streamlearn import failpoints, journal
-from streamlearn.errors import ConfigError, StreamlearnError
+from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.state import status
 from streamlearn.transport.base import Message

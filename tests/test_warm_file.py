@@ -9,7 +9,7 @@ import sys
 import orjson
 import pytest
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.warm_file import WarmFile
 from tests.conftest import missing
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from streamlearn import failpoints
-from streamlearn.errors import ConfigError
-from streamlearn.watchdog import Watchdog
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.watchdog import Watchdog
 
 
 def test_a_block_that_hangs_is_ended_and_a_quick_one_is_not():

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from streamlearn import rng
+from streamlearn.core import rng
 
 CENTRING = 64  # samples whose mean is subtracted; more do no better
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 
 CARRIED = files("streamlearn").joinpath("deploy")
 DASHBOARDS = ("learning", "drift", "operations")

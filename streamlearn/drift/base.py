@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
-from streamlearn.registry import Registry
+from streamlearn.core.registry import Registry
 
 # An error is a number that is 0 or 1: what takes numbers takes errors too.
 Kind = Literal["error", "number", "vector", "label"]

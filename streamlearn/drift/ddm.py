@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.drift.base import Kind, detectors, restored, saved
-from streamlearn.registry import Config as BaseConfig
 
 
 @detectors.register("ddm")

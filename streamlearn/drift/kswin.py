@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from streamlearn import rng
+from streamlearn.core import rng
+from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.drift.base import Kind, detectors, restored, saved
 from streamlearn.drift.ks import gaps
-from streamlearn.registry import Config as BaseConfig
 
 
 @detectors.register("kswin")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from streamlearn import rng
+from streamlearn.core import rng
 from streamlearn.drift.base import Kind, detectors
 from streamlearn.drift.windows import Windows, WindowsConfig, gamma_quantile
 

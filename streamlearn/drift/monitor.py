@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.drift.base import Detector, Kind, detectors
-from streamlearn.errors import ConfigError
-from streamlearn.registry import ComponentSpec
 
 # What there is to watch. The first two need labels.
 SIGNALS: Mapping[str, Kind] = {

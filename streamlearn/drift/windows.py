@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from pydantic import Field, model_validator
 
+from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.drift.base import restored, saved
-from streamlearn.registry import Config as BaseConfig
 
 T = TypeVar("T")
 

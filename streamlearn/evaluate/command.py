@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.evaluate import report, streams
 from streamlearn.evaluate.examiner import Exam, exam
 from streamlearn.evaluate.page import page

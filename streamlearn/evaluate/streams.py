@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.events import EventDecoder
 from streamlearn.fields import Fields, extractor
 from streamlearn.files import is_csv, numbered, opened

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.batch import IntArray
+from streamlearn.core.batch import IntArray
 
 
 class Columns(Protocol):

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from streamlearn.core.registry import Config as BaseConfig
+from streamlearn.core.registry import Registry
 from streamlearn.memory.columns import Columns
-from streamlearn.registry import Config as BaseConfig
-from streamlearn.registry import Registry
 
 
 class Policy(ABC):

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
-from streamlearn.batch import Batch, IntArray, Tokens
+from streamlearn.core.batch import Batch, IntArray, Tokens
+from streamlearn.core.registry import ComponentSpec, Config
 from streamlearn.memory.policy import Policy
 from streamlearn.memory.retrieval import Retrieval, Uniform
-from streamlearn.registry import ComponentSpec, Config
 
 
 class MemoryConfig(Config):

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from streamlearn.batch import IntArray
+from streamlearn.core.batch import IntArray
+from streamlearn.core.registry import Config as BaseConfig
+from streamlearn.core.registry import Registry
 from streamlearn.memory.columns import Columns
-from streamlearn.registry import Config as BaseConfig
-from streamlearn.registry import Registry
 
 
 class Retrieval(ABC):

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from streamlearn.batch import Batch
+from streamlearn.core.batch import Batch
+from streamlearn.core.registry import Config as BaseConfig
+from streamlearn.core.registry import Registry
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.registry import Config as BaseConfig
-from streamlearn.registry import Registry
 from streamlearn.strategies import Rehearsing
 
 

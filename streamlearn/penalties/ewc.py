@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from streamlearn import rng
-from streamlearn.batch import Batch
+from streamlearn.core import rng
+from streamlearn.core.batch import Batch
 from streamlearn.memory import ReplayMemory
 from streamlearn.penalties.base import Penalty, copies, penalties, trained
 from streamlearn.strategies import Rehearsing

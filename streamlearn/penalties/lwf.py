@@ -8,7 +8,7 @@ from pydantic import Field
 from torch.func import functional_call
 from torch.nn import functional
 
-from streamlearn.batch import Batch
+from streamlearn.core.batch import Batch
 from streamlearn.memory import ReplayMemory
 from streamlearn.penalties.base import Penalty, copies, penalties, trained
 from streamlearn.strategies import Rehearsing

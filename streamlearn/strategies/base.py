@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from streamlearn.batch import Batch, Tokens
 from streamlearn.closed.recent import Kept, Recent
-from streamlearn.registry import Config, Registry
+from streamlearn.core.batch import Batch, Tokens
+from streamlearn.core.registry import Config, Registry
 from streamlearn.strangeness import energy
 from streamlearn.strategies.exported import Exported, own_head
 

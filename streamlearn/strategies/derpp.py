@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from streamlearn.batch import Batch, concat
+from streamlearn.core.batch import Batch, concat
+from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.memory import ReplayMemory
-from streamlearn.registry import Config as BaseConfig
 from streamlearn.strategies.base import Rehearsing, Strategy, strategies
 
 

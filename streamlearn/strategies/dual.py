@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field
 
-from streamlearn.batch import Batch, Tokens, concat, pad
 from streamlearn.branch import Branch, norm_after, stack_of
 from streamlearn.closed.effort import Effort
 from streamlearn.closed.staleness import ESTABLISHED, Staleness
+from streamlearn.core.batch import Batch, Tokens, concat, pad
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.strangeness import energy

@@ -2,7 +2,7 @@
 
 import torch
 
-from streamlearn.batch import Batch, concat
+from streamlearn.core.batch import Batch, concat
 from streamlearn.memory import ReplayMemory
 from streamlearn.strategies.base import Rehearsing, Strategy, strategies
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 
-from streamlearn.batch import Batch
+from streamlearn.core.batch import Batch
 from streamlearn.memory import ReplayMemory
 from streamlearn.strategies.base import Rehearsing, Strategy, strategies
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import ClassMeans
 from streamlearn.closed.recent import Kept
+from streamlearn.core.batch import Batch, Tokens
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
 from streamlearn.strangeness import energy

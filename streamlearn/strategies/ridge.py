@@ -10,15 +10,15 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from streamlearn.batch import Batch, Tokens, pad
 from streamlearn.closed import HearingHead, RidgeHead
 from streamlearn.closed.fusion import Fusion
 from streamlearn.closed.head import Evidence
 from streamlearn.closed.recent import Kept
-from streamlearn.errors import ConfigError
+from streamlearn.core.batch import Batch, Tokens, pad
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.registry import Config as BaseConfig
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, Said, finite, padded, placed, strategies
 from streamlearn.strategies.exported import Exported, linear

@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from streamlearn.batch import Batch, Tokens
 from streamlearn.closed import ClassMeans
 from streamlearn.closed.recent import Kept
+from streamlearn.core.batch import Batch, Tokens
+from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.registry import Config as BaseConfig
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 from streamlearn.strategies.exported import Exported, linear

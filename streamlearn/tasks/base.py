@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamlearn.batch import IntArray
-from streamlearn.registry import Registry
+from streamlearn.core.batch import IntArray
+from streamlearn.core.registry import Registry
 
 NONE: Final = -1  # the number of a label that is not known
 

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field, field_validator
 from torch.nn import functional
 
-from streamlearn.errors import ConfigError
-from streamlearn.registry import Config as BaseConfig
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.tasks.base import Labels, Scores, tasks
 
 

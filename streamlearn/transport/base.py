@@ -12,7 +12,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Literal, NamedTuple, Protocol, cast
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 
 _partition_of = itemgetter(0, 1)
 _pack = struct.Struct(">qii").pack

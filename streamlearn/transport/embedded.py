@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.transport.kafka_client import logger
 
 

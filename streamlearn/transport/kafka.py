@@ -14,7 +14,7 @@ import confluent_kafka as ck
 import orjson
 from confluent_kafka import KafkaError, KafkaException
 
-from streamlearn.errors import BrokerError, StreamlearnError
+from streamlearn.core.errors import BrokerError, StreamlearnError
 from streamlearn.transport import kafka_offsets as offsets
 from streamlearn.transport.base import Record, Start, TopicPartition, by_partition, deleted, lost
 from streamlearn.transport.kafka_client import (

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
     ResourceType,
 )
 
-from streamlearn.errors import BrokerError, StreamlearnError
+from streamlearn.core.errors import BrokerError, StreamlearnError
 from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, missing, translate
 
 T = TypeVar("T")

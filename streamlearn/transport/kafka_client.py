@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamlearn.errors import BrokerError, ConfigError, FencedError, StreamlearnError
+from streamlearn.core.errors import BrokerError, ConfigError, FencedError, StreamlearnError
 from streamlearn.transport.base import Start
 
 T = TypeVar("T")

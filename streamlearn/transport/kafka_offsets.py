@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from streamlearn.errors import BrokerError, StreamlearnError
+from streamlearn.core.errors import BrokerError, StreamlearnError
 from streamlearn.transport.base import TopicPartition
 from streamlearn.transport.kafka_client import KafkaSettings, translate
 

@@ -8,11 +8,11 @@ from typing import Any, NoReturn, Protocol
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from streamlearn.errors import BrokerError, StreamlearnError, TransactionAbortedError
+from streamlearn.core.errors import BrokerError, StreamlearnError, TransactionAbortedError
+from streamlearn.core.watchdog import Watchdog
 from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.kafka_admin import Admin
 from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, translate
-from streamlearn.watchdog import Watchdog
 
 _OVERHEAD = 512  # bytes that a batch and its one record take beside key, value and headers; generous
 _SLICE = 1.0  # seconds after which a call on a transaction comes back, done or not

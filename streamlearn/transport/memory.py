@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from streamlearn.errors import ConfigError, FencedError, StreamlearnError
+from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError
 from streamlearn.transport.base import Message, Record, Start, TopicPartition, deleted, lost
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.transport.base import Record, Source, TopicPartition
 
 PATIENCE = 0.5  # seconds that a partition which has records is waited for

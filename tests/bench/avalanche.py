@@ -45,7 +45,7 @@ from torch import nn
 from torch.nn import functional
 
 from streamlearn import model
-from streamlearn.batch import IntArray, Tokens, pad
+from streamlearn.core.batch import IntArray, Tokens, pad
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.examiner import Exam
 from streamlearn.evaluate.run import Job, Lap

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from streamlearn.batch import pad
+from streamlearn.core.batch import pad
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import service_on
 from streamlearn.service import Service

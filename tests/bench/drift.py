@@ -17,8 +17,8 @@ import torch
 from river import drift
 
 from streamlearn.config import DriftConfig
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.drift import Monitor, Novelty, detectors
-from streamlearn.registry import ComponentSpec
 
 BEFORE, AFTER = 1_000, 2_000
 STREAMS = 5  # without a change

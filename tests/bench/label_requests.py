@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.assembly import assemble
-from streamlearn.batch import Sample
 from streamlearn.config import Root
+from streamlearn.core.batch import Sample
 from streamlearn.evaluate.command import Request, configured
 from streamlearn.evaluate.streams import Row, read
 from streamlearn.events import Event, Place

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from streamlearn.assembly import assemble, client_settings, connected
-from streamlearn.batch import IntArray
+from streamlearn.core.batch import IntArray
 from streamlearn.predictor import Answer
 from streamlearn.service import Limits
 from streamlearn.settings import check

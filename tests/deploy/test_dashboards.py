@@ -20,10 +20,10 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from streamlearn.cli import app
+from streamlearn.core.errors import ConfigError
 from streamlearn.dashboards import DASHBOARDS, EXPORTED, export
 from streamlearn.dashboards.generate import MARKS, dashboards
 from streamlearn.dashboards.queries import LABELS, metric
-from streamlearn.errors import ConfigError
 from tests.deploy.queries import panels
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.drift import JS, detectors
-from streamlearn.registry import ComponentSpec
 from tests.drift import streams
 
 NAMES = list(detectors)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.drift import SIGNALS, Monitor, detectors, fits
-from streamlearn.errors import ConfigError
-from streamlearn.registry import ComponentSpec
 from tests.drift.test_contract import through_json
 
 WINDOWS = {"reference": 60, "window": 40, "every": 10}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn import rng
+from streamlearn.core import rng
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.memory import ReplayMemory, policies, retrievals
-from streamlearn.registry import ComponentSpec
 from tests.learners import build, goes_on_the_same, stream, written
 from tests.memory.test_replay import assert_same, batch, consistent
 

@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamlearn import rng
-from streamlearn.batch import Batch, pad
+from streamlearn.core import rng
+from streamlearn.core.batch import Batch, pad
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.memory import ReplayMemory, policies
-from streamlearn.registry import ComponentSpec
 
 POLICIES = list(policies)
 

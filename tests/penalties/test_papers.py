@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from streamlearn.batch import Batch, pad
+from streamlearn.core.batch import Batch, pad
 from tests.learners import build, stream
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamlearn.batch import pad
+from streamlearn.core.batch import pad
 from streamlearn.strategies import strategies
 from tests.learners import accuracy, build, goes_on_the_same, scores, stream, tensor_bytes, written
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BartConfig
 
-from streamlearn.batch import Sample
-from streamlearn.errors import ConfigError
-from streamlearn.registry import ComponentSpec
+from streamlearn.core.batch import Sample
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.strategies import strategies
 from tests.learners import accuracy, build, scores, stream
 

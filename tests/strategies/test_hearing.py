@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from streamlearn.closed.hearing import LEAST, HearingHead
-from streamlearn.registry import ComponentSpec
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.strategies import strategies
 from tests.learners import accuracy, build, stream, written
 from tests.snapshots import same

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamlearn.batch import Batch, pad
+from streamlearn.core.batch import Batch, pad
 from streamlearn.imprint import imprint
 from streamlearn.strategies.derpp import distance
 from tests.learners import build, stream

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as Offset
 
-from streamlearn.errors import BrokerError, ConfigError, StreamlearnError
+from streamlearn.core.errors import BrokerError, ConfigError, StreamlearnError
 from streamlearn.transport.base import Message
 from streamlearn.transport.embedded import EmbeddedBroker
 from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings, KafkaSource, read

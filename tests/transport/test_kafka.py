@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient
 
-from streamlearn.errors import BrokerError, ConfigError, FencedError, StreamlearnError
+from streamlearn.core.errors import BrokerError, ConfigError, FencedError, StreamlearnError
 from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings, KafkaSource, read
 from streamlearn.transport.kafka_admin import Admin

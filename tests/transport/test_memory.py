@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from streamlearn.errors import ConfigError, FencedError, StreamlearnError
+from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError
 from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
 from tests.transport.worlds import numbered, values

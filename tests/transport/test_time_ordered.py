@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.errors import StreamlearnError
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.transport.base import Message, TopicPartition
 from streamlearn.transport.memory import MemoryLog, MemorySource
 from streamlearn.transport.time_ordered import AGAIN, PATIENCE, TimeOrdered

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamlearn.core.timing import Stages
 from streamlearn.events import Event, Place, Prediction
-from streamlearn.stages import Stages
 from streamlearn.totals import Totals
 from streamlearn.transport.base import TopicPartition
 

@@ -6,7 +6,7 @@ import json
 import orjson
 import pytest
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 from streamlearn.state import Dashboard
 from streamlearn.web import PAGES, serve
 from tests.web.fake import FakeService, story

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamlearn.batch import IntArray
+from streamlearn.core.batch import IntArray
 from streamlearn.tasks import NONE
 
 TOP = 5  # probabilities that are kept as they were

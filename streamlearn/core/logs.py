@@ -16,7 +16,7 @@ from typing import Literal, TextIO
 
 from pydantic import Field
 
-from streamlearn.registry import Config
+from streamlearn.core.registry import Config
 
 Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]

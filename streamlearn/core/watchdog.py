@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from streamlearn.errors import TemporaryError
+from streamlearn.core.errors import TemporaryError
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from streamlearn.errors import ConfigError
+from streamlearn.core.errors import ConfigError
 
 
 class Config(BaseModel):
