@@ -25,7 +25,7 @@ from rich.text import Text
 from streamlearn.assembly import assemble, connected
 from streamlearn.core.errors import ConfigError
 from streamlearn.run import signals, waiting
-from streamlearn.scenarios import SCENARIOS, Scenario, ScenarioEvent
+from streamlearn.scenarios.story import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service import Service, Turn
 from streamlearn.settings import Settings, check
 from streamlearn.state import Dashboard

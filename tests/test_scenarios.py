@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streamlearn.events import EventDecoder, Fields
-from streamlearn.scenarios import BAD_RECORDS, SCENARIOS, Scenario, ScenarioEvent
+from streamlearn.scenarios.story import BAD_RECORDS, SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.transport.base import Record
 
 N = 4_000

@@ -128,7 +128,7 @@ def test_the_configuration_is_in_order_and_fits_the_stack():
 def test_the_generator_sends_to_the_topic_that_the_learner_reads():
     (line,) = SERVICES["generator"]["command"]
     makes, sends = (shlex.split(part) for part in line.split("|"))
-    assert makes[:3] == ["python", "-m", "streamlearn.generate"]
+    assert makes[:3] == ["python", "-m", "streamlearn.scenarios.generate"]
     done = subprocess.run([sys.executable, *makes[1:], "--events", "3"], capture_output=True, check=True)
     assert len(done.stdout.splitlines()) == 3
     assert sends[0] == "streamlearn"

@@ -227,7 +227,7 @@ def test_an_installed_wheel_carries_them(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "grafana" / "drift.json").read_bytes() == FILES["drift"].read_bytes()
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "streamlearn.generate", "--events", "1"],
+        [sys.executable, "-P", "-m", "streamlearn.scenarios.generate", "--events", "1"],
         cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(installed)},
     )  # fmt: skip
     assert done.stdout.count("\n") == 1, done.stderr

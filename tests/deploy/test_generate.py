@@ -11,11 +11,11 @@ import pytest
 
 from streamlearn.events import EventDecoder
 from streamlearn.fields import Fields
-from streamlearn.generate import lines
-from streamlearn.scenarios import SUPPORT
+from streamlearn.scenarios.generate import lines
+from streamlearn.scenarios.story import SUPPORT
 from streamlearn.transport.base import Record
 
-COMMAND = (sys.executable, "-m", "streamlearn.generate")
+COMMAND = (sys.executable, "-m", "streamlearn.scenarios.generate")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -1,6 +1,6 @@
-"""`python -m streamlearn.generate`: a scenario's events as lines, at a rate, for `streamlearn produce -` to send.
+"""`python -m streamlearn.scenarios.generate`: a scenario's events as lines, at a rate, for `streamlearn produce -` to send.
 
-Example: python -m streamlearn.generate --rate 10 | streamlearn produce - --topic support-tickets --key id
+Example: python -m streamlearn.scenarios.generate --rate 10 | streamlearn produce - --topic support-tickets --key id
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 
-from streamlearn.scenarios import SCENARIOS, Scenario
+from streamlearn.scenarios.story import SCENARIOS, Scenario
 
 SHORT = 90  # characters; about half of the messages have fewer
 
@@ -44,7 +44,9 @@ def _sliced(value: bytes) -> bytes:
 
 def main() -> None:
     """Write lines to standard output until they are enough, or nobody reads them any more."""
-    parser = argparse.ArgumentParser(prog="python -m streamlearn.generate", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m streamlearn.scenarios.generate", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--scenario", choices=list(SCENARIOS), default="support", help="the story that is told")
     parser.add_argument("--rate", type=float, default=5.0, help="events a second (5)")
     parser.add_argument("--length", type=int, default=3000, help="events of one story, before the next begins (3000)")
