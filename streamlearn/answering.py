@@ -5,8 +5,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.events import Event, Place
 from streamlearn.predictor import Answer, Predictor, joined
+from streamlearn.stream.events import Event, Place
 
 log = logging.getLogger(__name__)
 

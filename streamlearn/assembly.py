@@ -15,10 +15,7 @@ from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.core.timing import Stages
 from streamlearn.drift import Monitor, Novelty
 from streamlearn.evaluation import Prequential
-from streamlearn.events import EventDecoder
-from streamlearn.fields import KEY
 from streamlearn.intake import Intake
-from streamlearn.joiner import Joiner
 from streamlearn.journal_log import JournalLog, Writer
 from streamlearn.keeper import SnapshotKeeper
 from streamlearn.learner import Learner
@@ -34,15 +31,18 @@ from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
 from streamlearn.strategies import strategies
+from streamlearn.stream.events import EventDecoder
+from streamlearn.stream.fields import KEY
+from streamlearn.stream.joiner import Joiner
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.embedded import EmbeddedBroker
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSettings, KafkaSource
+from streamlearn.stream.labelled_files import WarmFile
+from streamlearn.stream.time_ordered import TimeOrdered
+from streamlearn.stream.transport import Outlet, Source, TopicPartition
 from streamlearn.tasks import Task, tasks
-from streamlearn.transport.base import Outlet, Source, TopicPartition
-from streamlearn.transport.embedded import EmbeddedBroker
-from streamlearn.transport.kafka import KafkaSettings, KafkaSource
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_outlet import KafkaOutlet
-from streamlearn.transport.time_ordered import TimeOrdered
 from streamlearn.warm import WarmStart
-from streamlearn.warm_file import WarmFile
 
 log = logging.getLogger(__name__)
 

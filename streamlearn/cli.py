@@ -250,7 +250,7 @@ def config_check(config: ConfigFile, sets: Sets = None) -> None:
     """Check a configuration without starting anything."""
     from streamlearn.ignored import ignored
     from streamlearn.settings import load
-    from streamlearn.warm_file import WarmFile
+    from streamlearn.stream.labelled_files import WarmFile
 
     settings = load(config, sets or [])
     for line in ignored(settings.root):

@@ -14,8 +14,6 @@ from pydantic import Field, ValidationError, model_validator
 from streamlearn.core.logs import LogsConfig
 from streamlearn.core.registry import ComponentSpec, Config, Registry
 from streamlearn.drift import SIGNALS, detectors, fits
-from streamlearn.events import Fields
-from streamlearn.joiner import JoinerConfig
 from streamlearn.label_requests import LabelRequestsConfig
 from streamlearn.learner import LearnerConfig
 from streamlearn.memory import MemoryConfig, policies, retrievals
@@ -23,6 +21,8 @@ from streamlearn.model import ModelConfig
 from streamlearn.penalties import penalties
 from streamlearn.probes import ProbesConfig
 from streamlearn.strategies import strategies
+from streamlearn.stream.events import Fields
+from streamlearn.stream.joiner import JoinerConfig
 from streamlearn.tasks import tasks
 
 # Where a component is named, and the family that knows it.

@@ -29,10 +29,10 @@ from streamlearn.scenarios.story import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service import Service, Turn
 from streamlearn.settings import Settings, check
 from streamlearn.state import Dashboard
-from streamlearn.transport.base import Message
-from streamlearn.transport.embedded import EmbeddedBroker
-from streamlearn.transport.kafka import KafkaSettings
-from streamlearn.transport.kafka_outlet import KafkaOutlet
+from streamlearn.stream.kafka.embedded import EmbeddedBroker
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSettings
+from streamlearn.stream.transport import Message
 from streamlearn.web import serve
 
 SEED = 0

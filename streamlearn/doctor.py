@@ -16,9 +16,9 @@ from streamlearn.model import load as load_model
 from streamlearn.run import lock, lock_folder
 from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_client import missing
-from streamlearn.warm_file import WarmFile
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import missing
+from streamlearn.stream.labelled_files import WarmFile
 
 
 def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:

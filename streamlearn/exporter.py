@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from streamlearn.core.timing import Histogram
-from streamlearn.dead_letters import Reason
+from streamlearn.stream.dead_letters import Reason
 
 if TYPE_CHECKING:
     from streamlearn.service import Service

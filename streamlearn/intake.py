@@ -6,15 +6,15 @@ from typing import NamedTuple, cast
 
 from streamlearn.answering import KILLED
 from streamlearn.core.batch import Sample
-from streamlearn.dead_letters import DeadLetter
-from streamlearn.dead_letters import crashed as dead
-from streamlearn.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction
-from streamlearn.joiner import Join, Joiner
-from streamlearn.labels import DecodedLabels, LabelDecoder
 from streamlearn.measures import Seen
-from streamlearn.pending import Served
 from streamlearn.predictor import Answer
-from streamlearn.transport.base import Record
+from streamlearn.stream.dead_letters import DeadLetter
+from streamlearn.stream.dead_letters import crashed as dead
+from streamlearn.stream.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction
+from streamlearn.stream.joiner import Join, Joiner
+from streamlearn.stream.label_decoder import DecodedLabels, LabelDecoder
+from streamlearn.stream.pending import Served
+from streamlearn.stream.transport import Record
 
 
 class Came(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.events import Place
-from streamlearn.transport.base import Range
+from streamlearn.stream.events import Place
+from streamlearn.stream.transport import Range
 
 FORMAT: Final = 1
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from streamlearn import journal
 from streamlearn.core.errors import BrokerError, StreamlearnError
 from streamlearn.journal import JournalRecord, Pointer
-from streamlearn.transport.base import Range, Record, Source, TopicPartition, lost, ranges
+from streamlearn.stream.transport import Range, Record, Source, TopicPartition, lost, ranges
 
 CHUNK = 500  # records a poll; also how far back the search for the last record goes at first
 UNSEEN = 1000  # records that a learner without transactions may write after another has read the journal

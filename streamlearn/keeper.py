@@ -10,10 +10,10 @@ from typing import Any
 
 from streamlearn import checkpoint, failpoints, journal
 from streamlearn.checkpoint import SnapshotError, Snapshots
-from streamlearn.events import Place
 from streamlearn.journal_log import JournalLog
 from streamlearn.recovery import place_of
 from streamlearn.service import Service
+from streamlearn.stream.events import Place
 
 log = logging.getLogger(__name__)
 

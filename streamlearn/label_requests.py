@@ -17,9 +17,9 @@ import torch
 from pydantic import Field
 
 from streamlearn.core.registry import Config
-from streamlearn.events import Event, Prediction
 from streamlearn.predictor import Answer
 from streamlearn.probe_store import chance
+from streamlearn.stream.events import Event, Prediction
 
 WINDOW = 1000  # the latest events, which say what doubt is high
 SAVED = 200  # events whose budget may be saved up

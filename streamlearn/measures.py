@@ -12,13 +12,13 @@ from streamlearn.core.scores import LIKELY, likeliest, probability
 from streamlearn.core.timing import Stages
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
-from streamlearn.events import Event, Prediction
-from streamlearn.joiner import Join
 from streamlearn.memory import ReplayMemory
 from streamlearn.model import Model
-from streamlearn.pending import Joined
 from streamlearn.predictor import Answer, ServedModel
 from streamlearn.probes import Probes, Result
+from streamlearn.stream.events import Event, Prediction
+from streamlearn.stream.joiner import Join
+from streamlearn.stream.pending import Joined
 from streamlearn.tasks import Labels
 
 log = logging.getLogger(__name__)

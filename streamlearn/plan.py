@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from streamlearn import journal
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.events import Place
 from streamlearn.journal import Pointer
 from streamlearn.journal_log import Entry, JournalLog, Writer, valid
-from streamlearn.transport.base import TopicPartition
+from streamlearn.stream.events import Place
+from streamlearn.stream.transport import TopicPartition
 
 DEATHS = 3  # starts in a row that did not live long, after which records are taken one by one
 LIFE = 20  # batches; other partitions may get on while one holds a record that kills

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from streamlearn.events import Event, Prediction
 from streamlearn.predictor import Answer
+from streamlearn.stream.events import Event, Prediction
 
 DIGITS = 6  # of scores; more say nothing
 _prediction = partial(tuple.__new__, Prediction)  # skips NamedTuple's own constructor, which goes through Python

@@ -10,11 +10,11 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streamlearn.files import is_csv, opened, records
-from streamlearn.transport.base import Message
-from streamlearn.transport.kafka import KafkaSettings
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_outlet import KafkaOutlet
+from streamlearn.stream.files import is_csv, opened, records
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSettings
+from streamlearn.stream.transport import Message
 
 CHUNK = 500
 

@@ -11,7 +11,7 @@ from streamlearn.core.errors import StreamlearnError, TransactionAbortedError
 from streamlearn.core.watchdog import Watchdog
 from streamlearn.journal import JournalRecord
 from streamlearn.journal_log import Writer
-from streamlearn.transport.base import Message, Outlet, TopicPartition
+from streamlearn.stream.transport import Message, Outlet, TopicPartition
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from importlib.metadata import version
 from streamlearn import failpoints, fingerprint, journal
 from streamlearn.checkpoint import DamagedSnapshotError, Snapshots
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError
-from streamlearn.events import Place
 from streamlearn.journal import Pointer
 from streamlearn.journal_log import Entry, JournalLog, Refetch
 from streamlearn.plan import Plan, tail
 from streamlearn.service import Progress, Service, Turn
-from streamlearn.transport.base import Source, TopicPartition
+from streamlearn.stream.events import Place
+from streamlearn.stream.transport import Source, TopicPartition
 from streamlearn.warm import WarmStart
 
 log = logging.getLogger(__name__)

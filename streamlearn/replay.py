@@ -17,17 +17,17 @@ from streamlearn import journal, pretrained
 from streamlearn.assembly import assemble, client_settings, open_inputs, open_journal
 from streamlearn.checkpoint import Snapshots
 from streamlearn.core.errors import ConfigError, StreamlearnError
-from streamlearn.events import Place, Prediction
 from streamlearn.journal_log import Entry
-from streamlearn.payloads import ScoredLabel
 from streamlearn.plan import plan
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings
 from streamlearn.strategies import strategies
-from streamlearn.transport.kafka import KafkaSettings, read
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.events import Place, Prediction
+from streamlearn.stream.kafka.source import KafkaSettings, read
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.payloads import ScoredLabel
 
 log = logging.getLogger(__name__)
 

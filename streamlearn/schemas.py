@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema
 from typing_extensions import override
 
 from streamlearn import journal
-from streamlearn.payloads import DeadLetterHeaders, EventPayload, LabelPayload, PredictionPayload
+from streamlearn.stream.payloads import DeadLetterHeaders, EventPayload, LabelPayload, PredictionPayload
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

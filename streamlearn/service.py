@@ -26,11 +26,8 @@ from streamlearn.config import Root
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.timing import Stages
 from streamlearn.corrections import correct
-from streamlearn.dead_letters import DeadLetter, encode_dead_letter
-from streamlearn.dead_letters import crashed as dead
 from streamlearn.drift import Detection
 from streamlearn.erasure import erase
-from streamlearn.events import Event, Place, Prediction, encode_predictions
 from streamlearn.intake import Intake, Prepared
 from streamlearn.label_requests import LabelRequests
 from streamlearn.learner import Learner, Update
@@ -39,9 +36,12 @@ from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer, Predictor
 from streamlearn.probes import Result
 from streamlearn.publisher import Publisher
+from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
+from streamlearn.stream.dead_letters import crashed as dead
+from streamlearn.stream.events import Event, Place, Prediction, encode_predictions
+from streamlearn.stream.time_ordered import TimeOrdered
+from streamlearn.stream.transport import Range, Record, TopicPartition, canonical, ranges
 from streamlearn.totals import Totals
-from streamlearn.transport.base import Range, Record, TopicPartition, canonical, ranges
-from streamlearn.transport.time_ordered import TimeOrdered
 
 log = logging.getLogger(__name__)
 

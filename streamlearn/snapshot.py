@@ -18,9 +18,9 @@ from streamlearn.core.registry import ComponentSpec
 from streamlearn.learner import statistics
 from streamlearn.model import Model, ModelConfig, digest
 from streamlearn.model import load as load_model
-from streamlearn.pending import unpack_texts
 from streamlearn.storage import NAME
 from streamlearn.strategies import Strategy, strategies
+from streamlearn.stream.pending import unpack_texts
 
 
 def load(path: str) -> Loaded:

@@ -28,7 +28,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamlearn import __version__
-from streamlearn.events import Event, Prediction
+from streamlearn.stream.events import Event, Prediction
 
 if TYPE_CHECKING:
     from streamlearn.service import Service, Turn

@@ -8,8 +8,8 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from streamlearn.transport.base import Record
-from streamlearn.transport.kafka import KafkaSettings, read
+from streamlearn.stream.kafka.source import KafkaSettings, read
+from streamlearn.stream.transport import Record
 
 
 def tail(

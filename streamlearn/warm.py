@@ -15,13 +15,13 @@ from typing import NamedTuple
 from streamlearn import failpoints, journal
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError, StreamlearnError
-from streamlearn.events import Decoded, Event, EventDecoder
-from streamlearn.joiner import Join
 from streamlearn.measures import Seen
 from streamlearn.predictor import Answer
 from streamlearn.service import Progress, Service, Turn, Warmed
-from streamlearn.transport.base import Record, ranges
-from streamlearn.warm_file import Row, WarmFile
+from streamlearn.stream.events import Decoded, Event, EventDecoder
+from streamlearn.stream.joiner import Join
+from streamlearn.stream.labelled_files import Row, WarmFile
+from streamlearn.stream.transport import Record, ranges
 
 log = logging.getLogger(__name__)
 

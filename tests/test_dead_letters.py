@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.dead_letters import DeadLetter, crashed, encode_dead_letter
-from streamlearn.transport.base import Record
+from streamlearn.stream.dead_letters import DeadLetter, crashed, encode_dead_letter
+from streamlearn.stream.transport import Record
 
 record = Record("tickets", 2, 41, b"k", b"value", [("trace", b"1"), ("empty", None)], 0)
 

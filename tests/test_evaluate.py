@@ -20,7 +20,7 @@ from streamlearn.evaluate.examiner import Examiner, exam
 from streamlearn.evaluate.figures import Point
 from streamlearn.evaluate.page import page
 from streamlearn.evaluate.run import curve, parts, run
-from streamlearn.events import Fields
+from streamlearn.stream.events import Fields
 from tests.kafka.helpers import call
 
 CONTRACT = {

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamlearn.events import Event, EventDecoder, Fields, Place, Prediction, encode_predictions
-from streamlearn.transport.base import Record
+from streamlearn.stream.events import Event, EventDecoder, Fields, Place, Prediction, encode_predictions
+from streamlearn.stream.transport import Record
 
 
 def record(value, offset=0, key=None, timestamp=1_500):

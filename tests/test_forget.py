@@ -11,7 +11,7 @@ from streamlearn.core.registry import ComponentSpec
 from streamlearn.snapshot import describe, found_in, inspect, load, older
 from streamlearn.strategies import strategies
 from streamlearn.strategies.base import ClosedForm
-from streamlearn.transport.base import Message
+from streamlearn.stream.transport import Message
 from tests.learners import build, stream
 from tests.strategies.test_corrections import statistics
 from tests.test_late import event, label, labels, learned, letters, send

@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from streamlearn.checkpoint import Snapshots, name
 from streamlearn.core.scores import TOP
-from streamlearn.events import Event, Forget, Label, Place, Prediction
-from streamlearn.joiner import Joiner, JoinerConfig
-from streamlearn.pending import Pending, Served
+from streamlearn.stream.events import Event, Forget, Label, Place, Prediction
+from streamlearn.stream.joiner import Joiner, JoinerConfig
+from streamlearn.stream.pending import Pending, Served
 from streamlearn.tasks import Labels, Scores
 from tests.snapshots import same
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.events import Place
 from streamlearn.journal import Attempt, Batch, Decision, Discard, Flush, Pointer, Snapshot, Start, decode, encode
-from streamlearn.transport.base import Range
+from streamlearn.stream.events import Place
+from streamlearn.stream.transport import Range
 
 count = st.integers(0, 2**63 - 1)
 name = st.text(min_size=1, max_size=20)

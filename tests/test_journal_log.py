@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from streamlearn import journal
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.journal_log import CHUNK, JournalLog, Refetch, Writer, valid
-from streamlearn.transport.base import Message, TopicPartition, canonical, ranges
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Message, TopicPartition, canonical, ranges
 
 JOURNAL = TopicPartition("journal", 0)
 

@@ -15,8 +15,8 @@ from streamlearn.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelReques
 from streamlearn.predictor import Answer
 from streamlearn.probe_store import chance
 from streamlearn.schemas import schemas
+from streamlearn.stream.transport import Message
 from streamlearn.tasks import Scores
-from streamlearn.transport.base import Message
 from tests.test_recovery import Past, dying, image
 
 

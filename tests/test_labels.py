@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from streamlearn.events import EventDecoder, Fields
-from streamlearn.labels import LabelDecoder
-from streamlearn.transport.base import Record
+from streamlearn.stream.events import EventDecoder, Fields
+from streamlearn.stream.label_decoder import LabelDecoder
+from streamlearn.stream.transport import Record
 
 
 def record(value, key=None, offset=0):

@@ -11,7 +11,7 @@ from streamlearn import failpoints
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.exporter import CATALOGUE
 from streamlearn.state import state
-from streamlearn.transport.base import Message
+from streamlearn.stream.transport import Message
 from tests.late import SHARES, invented, plan
 from tests.snapshots import same
 from tests.test_recovery import Past, dying, image

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.files import records
 from streamlearn.produce import _key
+from streamlearn.stream.files import records
 
 
 def values(data, *, as_csv=False):

@@ -29,8 +29,8 @@ from streamlearn.plan import DEATHS, plan
 from streamlearn.publisher import ATTEMPTS
 from streamlearn.recovery import Recovery
 from streamlearn.settings import check
-from streamlearn.transport.base import Message, TopicPartition
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Message, TopicPartition
 
 IDS = {"events": "first"}
 

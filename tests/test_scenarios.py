@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamlearn.events import EventDecoder, Fields
 from streamlearn.scenarios.story import BAD_RECORDS, SCENARIOS, Scenario, ScenarioEvent
-from streamlearn.transport.base import Record
+from streamlearn.stream.events import EventDecoder, Fields
+from streamlearn.stream.transport import Record
 
 N = 4_000
 

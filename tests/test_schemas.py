@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from streamlearn.dead_letters import DeadLetter, encode_dead_letter
-from streamlearn.events import EventDecoder, Fields, Place, Prediction, encode_predictions
 from streamlearn.journal import encode
 from streamlearn.schemas import files, schemas
-from streamlearn.transport.base import Record
+from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
+from streamlearn.stream.events import EventDecoder, Fields, Place, Prediction, encode_predictions
+from streamlearn.stream.transport import Record
 from tests.test_journal import journal_records
 
 FOLDER = Path(__file__).parent.parent / "schemas"

@@ -18,8 +18,8 @@ from streamlearn.predictor import Answer
 from streamlearn.run import Reporter
 from streamlearn.service import GARBAGE, Limits
 from streamlearn.settings import check
-from streamlearn.transport.base import Message
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Message
 
 
 class World:

@@ -13,7 +13,7 @@ from streamlearn import failpoints, journal
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.state import status
-from streamlearn.transport.base import Message
+from streamlearn.stream.transport import Message
 from streamlearn.warm import WarmStart
 from streamlearn.web import readiness
 from tests.models import save

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.warm_file import WarmFile
+from streamlearn.stream.labelled_files import WarmFile
 from tests.conftest import missing
 
 ROWS = [{"id": f"r{i}", "text": f"a, {i}", "label": "xy"[i % 2]} for i in range(5)]

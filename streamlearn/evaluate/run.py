@@ -22,8 +22,8 @@ from streamlearn.fingerprint import configuration
 from streamlearn.learner import Learner
 from streamlearn.service import Limits, Service, Turn
 from streamlearn.settings import Settings
-from streamlearn.transport.base import Message
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Message
 
 POINTS = 10  # looks at the test set where there are no groups to look after
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.events import EventDecoder
-from streamlearn.fields import Fields, extractor
-from streamlearn.files import is_csv, numbered, opened
-from streamlearn.transport.base import Record
+from streamlearn.stream.events import EventDecoder
+from streamlearn.stream.fields import Fields, extractor
+from streamlearn.stream.files import is_csv, numbered, opened
+from streamlearn.stream.transport import Record
 
 AS_IS, CLASS_INCREMENTAL, IID = "as-is", "class-incremental", "iid"
 ORDERS = (AS_IS, CLASS_INCREMENTAL, IID)

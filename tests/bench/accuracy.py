@@ -32,7 +32,7 @@ from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.figures import per_label
 from streamlearn.evaluate.run import Job, Lap, memory_bytes, run
 from streamlearn.evaluate.streams import CLASS_INCREMENTAL
-from streamlearn.files import opened, records
+from streamlearn.stream.files import opened, records
 
 STREAMS = ("clinc", "clinc-iid", "clinc-tail", "clinc-swap", "clinc-few", "clinc-cipher", "snips", "snips-iid")
 Rows = list[dict[str, Any]]

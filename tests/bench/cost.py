@@ -24,8 +24,8 @@ from streamlearn.core.batch import pad
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import service_on
 from streamlearn.service import Service
-from streamlearn.transport.base import Message
-from streamlearn.transport.memory import MemoryLog
+from streamlearn.stream.memory_log import MemoryLog
+from streamlearn.stream.transport import Message
 
 CHUNK = 480
 WARM = 1  # pairs of chunks that do not count

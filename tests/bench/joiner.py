@@ -17,10 +17,10 @@ from random import Random
 
 import numpy as np
 
-from streamlearn.events import Event, Label, Place, Prediction
-from streamlearn.joiner import Joiner, JoinerConfig
-from streamlearn.pending import Served
 from streamlearn.service import GARBAGE
+from streamlearn.stream.events import Event, Label, Place, Prediction
+from streamlearn.stream.joiner import Joiner, JoinerConfig
+from streamlearn.stream.pending import Served
 from streamlearn.tasks import Labels, Scores
 
 BATCH, CLASSES, VOCABULARY = 64, 150, 30_522

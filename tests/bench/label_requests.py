@@ -20,11 +20,11 @@ from streamlearn.config import Root
 from streamlearn.core.batch import Sample
 from streamlearn.evaluate.command import Request, configured
 from streamlearn.evaluate.streams import Row, read
-from streamlearn.events import Event, Place
 from streamlearn.label_requests import LabelRequests, LabelRequestsConfig
 from streamlearn.prediction import predictions
 from streamlearn.service import Service
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.events import Event, Place
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 
 SIZE = 16
 

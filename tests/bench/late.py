@@ -19,8 +19,8 @@ import orjson
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import Job, service_on
 from streamlearn.service import Service
-from streamlearn.transport.base import Message
-from streamlearn.transport.memory import MemoryLog
+from streamlearn.stream.memory_log import MemoryLog
+from streamlearn.stream.transport import Message
 from tests.late import Plan, plan
 
 PART = 64  # records that are produced before they are taken

@@ -25,8 +25,8 @@ import confluent_kafka as ck
 import orjson
 
 from streamlearn.evaluate.run import Job
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_client import KafkaSettings
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from tests.bench.late import accuracy, passed, planned_job, wrong
 from tests.faults.audit import audit
 from tests.faults.lives import finished, replayed

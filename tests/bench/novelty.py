@@ -20,9 +20,9 @@ import orjson
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import Lap
 from streamlearn.evaluate.streams import labels_of
-from streamlearn.events import Prediction
 from streamlearn.service import Limits, Service, Turn
-from streamlearn.transport.base import Message
+from streamlearn.stream.events import Prediction
+from streamlearn.stream.transport import Message
 
 Floats = npt.NDArray[np.float64]
 

@@ -24,11 +24,11 @@ from streamlearn.core.batch import IntArray
 from streamlearn.predictor import Answer
 from streamlearn.service import Limits
 from streamlearn.settings import check
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSettings
+from streamlearn.stream.transport import Message
 from streamlearn.tasks import Scores
-from streamlearn.transport.base import Message
-from streamlearn.transport.kafka import KafkaSettings
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_outlet import KafkaOutlet
 from tests.kafka.broker import Broker
 
 LABELS = ["refund", "delivery", "card"]

@@ -14,11 +14,11 @@ from secrets import token_hex
 
 import confluent_kafka as ck
 
-from streamlearn.transport.base import Message
-from streamlearn.transport.embedded import EmbeddedBroker
-from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings, KafkaSource
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.embedded import EmbeddedBroker
+from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Message
 from tests.kafka.broker import Broker
 
 COUNT = 200_000

@@ -9,11 +9,11 @@ from itertools import islice
 
 import pytest
 
-from streamlearn.events import EventDecoder
-from streamlearn.fields import Fields
 from streamlearn.scenarios.generate import lines
 from streamlearn.scenarios.story import SUPPORT
-from streamlearn.transport.base import Record
+from streamlearn.stream.events import EventDecoder
+from streamlearn.stream.fields import Fields
+from streamlearn.stream.transport import Record
 
 COMMAND = (sys.executable, "-m", "streamlearn.scenarios.generate")
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,8 +14,8 @@ import pytest
 from confluent_kafka import Producer
 
 from streamlearn import failpoints
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_client import KafkaSettings
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from tests.faults.audit import audit
 from tests.faults.lives import dies_at, exact, finished, killed, late, learner, replayed, stream
 from tests.kafka.helpers import ONE_THREAD, PATIENCE, Process, call, predictions, until

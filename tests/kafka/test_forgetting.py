@@ -13,8 +13,8 @@ from streamlearn.continual import offline
 from streamlearn.service import Limits
 from streamlearn.settings import check
 from streamlearn.state import Dashboard
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_client import KafkaSettings
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.web import serve
 from tests.kafka.helpers import produce
 from tests.kafka.prometheus import prometheus, scraped

@@ -15,8 +15,8 @@ import urllib.request
 
 import pytest
 
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_client import KafkaSettings
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from tests.kafka.helpers import (
     BAD,
     PATIENCE,

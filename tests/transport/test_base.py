@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.transport.base import Record, TopicPartition, canonical, lost, ranges
+from streamlearn.stream.transport import Record, TopicPartition, canonical, lost, ranges
 
 TOPICS = ["control", "events", "labels"]
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import pytest
 
 from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError
-from streamlearn.transport.base import Message, TopicPartition, canonical, ranges
+from streamlearn.stream.transport import Message, TopicPartition, canonical, ranges
 from tests.transport.worlds import KafkaWorld, MemoryWorld, World, at, numbered, read_all, read_some, values
 
 

@@ -10,10 +10,10 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as Offset
 
 from streamlearn.core.errors import BrokerError, ConfigError, StreamlearnError
-from streamlearn.transport.base import Message
-from streamlearn.transport.embedded import EmbeddedBroker
-from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings, KafkaSource, read
-from streamlearn.transport.kafka_admin import Admin
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.embedded import EmbeddedBroker
+from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource, read
+from streamlearn.stream.transport import Message
 from tests.transport.worlds import at, numbered, read_all, read_some, values
 
 

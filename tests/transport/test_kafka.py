@@ -17,10 +17,10 @@ from confluent_kafka import Consumer, KafkaError
 from confluent_kafka.admin import AdminClient
 
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError, StreamlearnError
-from streamlearn.transport.base import Message, TopicPartition
-from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings, KafkaSource, read
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_client import OWNED, Watch, translate
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import OWNED, Watch, translate
+from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource, read
+from streamlearn.stream.transport import Message, TopicPartition
 from tests.kafka.helpers import until
 from tests.transport.worlds import at, numbered, read_all, read_some, values
 

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError
-from streamlearn.transport.base import Message, TopicPartition
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Message, TopicPartition
 from tests.transport.worlds import numbered, values
 
 

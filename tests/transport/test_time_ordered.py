@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.transport.base import Message, TopicPartition
-from streamlearn.transport.memory import MemoryLog, MemorySource
-from streamlearn.transport.time_ordered import AGAIN, PATIENCE, TimeOrdered
+from streamlearn.stream.memory_log import MemoryLog, MemorySource
+from streamlearn.stream.time_ordered import AGAIN, PATIENCE, TimeOrdered
+from streamlearn.stream.transport import Message, TopicPartition
 
 
 def log_of(*times):

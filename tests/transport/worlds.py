@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from streamlearn.transport.base import Message, Outlet, Record, Source, TopicPartition
-from streamlearn.transport.kafka import KafkaOutlet, KafkaSettings, KafkaSource
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.memory import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource
+from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Message, Outlet, Record, Source, TopicPartition
 
 
 class World(Protocol):

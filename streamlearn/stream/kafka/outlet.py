@@ -10,9 +10,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.core.errors import BrokerError, StreamlearnError, TransactionAbortedError
 from streamlearn.core.watchdog import Watchdog
-from streamlearn.transport.base import Message, TopicPartition
-from streamlearn.transport.kafka_admin import Admin
-from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, translate
+from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings, Watch, common, connect, create, translate
+from streamlearn.stream.transport import Message, TopicPartition
 
 _OVERHEAD = 512  # bytes that a batch and its one record take beside key, value and headers; generous
 _SLICE = 1.0  # seconds after which a call on a transaction comes back, done or not

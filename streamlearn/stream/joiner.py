@@ -16,8 +16,8 @@ from pydantic import Field
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.registry import Config
 from streamlearn.core.scores import probability
-from streamlearn.events import Event, Forget, Label
-from streamlearn.pending import Joined, Pending, Served, pack_texts, unpack_texts
+from streamlearn.stream.events import Event, Forget, Label
+from streamlearn.stream.pending import Joined, Pending, Served, pack_texts, unpack_texts
 from streamlearn.tasks import NONE, Labels
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))

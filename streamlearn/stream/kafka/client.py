@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError, StreamlearnError
-from streamlearn.transport.base import Start
+from streamlearn.stream.transport import Start
 
 T = TypeVar("T")
 logger = logging.getLogger("streamlearn.kafka")

@@ -15,9 +15,8 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.core.errors import BrokerError, StreamlearnError
-from streamlearn.transport import kafka_offsets as offsets
-from streamlearn.transport.base import Record, Start, TopicPartition, by_partition, deleted, lost
-from streamlearn.transport.kafka_client import (
+from streamlearn.stream.kafka import offsets
+from streamlearn.stream.kafka.client import (
     GONE,
     KafkaSettings,
     Watch,
@@ -28,7 +27,8 @@ from streamlearn.transport.kafka_client import (
     missing,
     translate,
 )
-from streamlearn.transport.kafka_outlet import KafkaOutlet
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.transport import Record, Start, TopicPartition, by_partition, deleted, lost
 
 __all__ = ["KafkaOutlet", "KafkaSettings", "KafkaSource", "read"]
 

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
 )
 
 from streamlearn.core.errors import BrokerError, StreamlearnError
-from streamlearn.transport.kafka_client import KafkaSettings, Watch, common, connect, create, missing, translate
+from streamlearn.stream.kafka.client import KafkaSettings, Watch, common, connect, create, missing, translate
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaException
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.transport.kafka_client import logger
+from streamlearn.stream.kafka.client import logger
 
 
 class EmbeddedBroker:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from streamlearn.transport.base import Message, Record
+from streamlearn.stream.transport import Message, Record
 
 Reason = Literal[
     "invalid-json", "encoding", "schema", "missing-input", "label-type", "unknown-label", "too-large", "crashed"

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.transport.base import Record, Source, TopicPartition
+from streamlearn.stream.transport import Record, Source, TopicPartition
 
 PATIENCE = 0.5  # seconds that a partition which has records is waited for
 AGAIN = 10.0  # and after which it is waited for again, if none came

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from streamlearn.dead_letters import (
+from streamlearn.stream.dead_letters import (
     DeadLetter,
     Reason,
     Refusal,
@@ -24,9 +24,9 @@ from streamlearn.dead_letters import (
     parsed,
     shown,
 )
-from streamlearn.fields import KEY, Fields, extractor, missing
-from streamlearn.payloads import MAX_ID, MAX_SLICE, MAX_SLICES, EventPayload, ScoredLabel
-from streamlearn.transport.base import Message, Record
+from streamlearn.stream.fields import KEY, Fields, extractor, missing
+from streamlearn.stream.payloads import MAX_ID, MAX_SLICE, MAX_SLICES, EventPayload, ScoredLabel
+from streamlearn.stream.transport import Message, Record
 
 __all__ = [  # with fields and dead letters: who decodes needs them
     "DeadLetter",

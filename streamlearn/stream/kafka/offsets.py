@@ -8,8 +8,8 @@ import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.core.errors import BrokerError, StreamlearnError
-from streamlearn.transport.base import TopicPartition
-from streamlearn.transport.kafka_client import KafkaSettings, translate
+from streamlearn.stream.kafka.client import KafkaSettings, translate
+from streamlearn.stream.transport import TopicPartition
 
 T = TypeVar("T")
 

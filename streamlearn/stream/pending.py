@@ -15,7 +15,7 @@ import torch
 
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.scores import LIKELY, columns, likeliest, probabilities, restored
-from streamlearn.events import Event, Prediction
+from streamlearn.stream.events import Event, Prediction
 from streamlearn.tasks import Labels, Scores
 
 DIGITS = 6  # of a served score

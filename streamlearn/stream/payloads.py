@@ -8,7 +8,7 @@ from typing import Annotated, NotRequired
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
-from streamlearn.dead_letters import PREFIX, Reason
+from streamlearn.stream.dead_letters import PREFIX, Reason
 
 MAX_ID = 256
 MAX_SLICES = 8

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.files import is_csv, nearest, numbered, opened
+from streamlearn.stream.files import is_csv, nearest, numbered, opened
 
 COLUMNS = (".arrow", ".parquet")
 LINES = (".jsonl", ".csv", ".jsonl.gz", ".csv.gz")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError
-from streamlearn.transport.base import Message, Record, Start, TopicPartition, deleted, lost
+from streamlearn.stream.transport import Message, Record, Start, TopicPartition, deleted, lost
 
 
 @dataclass(slots=True)

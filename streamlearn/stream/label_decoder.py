@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from streamlearn.dead_letters import DeadLetter, Refusal, parsed, shown
-from streamlearn.events import EventDecoder, Forget, Label, Place, forget
-from streamlearn.payloads import MAX_ID, LabelPayload
-from streamlearn.transport.base import Record
+from streamlearn.stream.dead_letters import DeadLetter, Refusal, parsed, shown
+from streamlearn.stream.events import EventDecoder, Forget, Label, Place, forget
+from streamlearn.stream.payloads import MAX_ID, LabelPayload
+from streamlearn.stream.transport import Record
 
 _payload: TypeAdapter[LabelPayload] = TypeAdapter(LabelPayload)
 _payloads: TypeAdapter[list[LabelPayload]] = TypeAdapter(list[LabelPayload])

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from streamlearn.dead_letters import Refusal, keys
-from streamlearn.payloads import MAX_SLICE, MAX_SLICES
-from streamlearn.transport.base import Record
+from streamlearn.stream.dead_letters import Refusal, keys
+from streamlearn.stream.payloads import MAX_SLICE, MAX_SLICES
+from streamlearn.stream.transport import Record
 
 KEY = "$key"
 
