@@ -21,7 +21,8 @@ from streamlearn.keeper import SnapshotKeeper
 from streamlearn.learner import Learner
 from streamlearn.measures import Measures
 from streamlearn.memory import ReplayMemory, policies, retrievals
-from streamlearn.model import load as load_model
+from streamlearn.model.model import load as load_model
+from streamlearn.model.tasks import Task, tasks
 from streamlearn.penalties import penalties
 from streamlearn.plan import Plan, plan
 from streamlearn.predictor import ServedModel
@@ -41,7 +42,6 @@ from streamlearn.stream.kafka.source import KafkaSettings, KafkaSource
 from streamlearn.stream.labelled_files import WarmFile
 from streamlearn.stream.time_ordered import TimeOrdered
 from streamlearn.stream.transport import Outlet, Source, TopicPartition
-from streamlearn.tasks import Task, tasks
 from streamlearn.warm import WarmStart
 
 log = logging.getLogger(__name__)

@@ -17,13 +17,13 @@ from streamlearn.drift import SIGNALS, detectors, fits
 from streamlearn.label_requests import LabelRequestsConfig
 from streamlearn.learner import LearnerConfig
 from streamlearn.memory import MemoryConfig, policies, retrievals
-from streamlearn.model import ModelConfig
+from streamlearn.model.model import ModelConfig
+from streamlearn.model.tasks import tasks
 from streamlearn.penalties import penalties
 from streamlearn.probes import ProbesConfig
 from streamlearn.strategies import strategies
 from streamlearn.stream.events import Fields
 from streamlearn.stream.joiner import JoinerConfig
-from streamlearn.tasks import tasks
 
 # Where a component is named, and the family that knows it.
 COMPONENTS: Mapping[tuple[str, ...], Registry[Any]] = {

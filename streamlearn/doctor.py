@@ -12,7 +12,7 @@ from rich.markup import escape
 from streamlearn.assembly import JOURNAL, client_settings
 from streamlearn.core.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.ignored import ignored
-from streamlearn.model import load as load_model
+from streamlearn.model.model import load as load_model
 from streamlearn.run import lock, lock_folder
 from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings

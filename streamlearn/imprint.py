@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from streamlearn.core.batch import Batch
-from streamlearn.model import Model
+from streamlearn.model.model import Model
 
 
 def imprint(model: Model, batch: Batch, known: int) -> None:

@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from streamlearn.branch import stack_of
 from streamlearn.core import rng
 from streamlearn.core.batch import Batch, Sample, pad
 from streamlearn.core.errors import ConfigError
@@ -20,11 +19,12 @@ from streamlearn.core.registry import Config
 from streamlearn.core.timing import Stages
 from streamlearn.imprint import imprint
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model, digest
+from streamlearn.model.model import Model, digest
+from streamlearn.model.tasks import Task
+from streamlearn.model.trainable_top import stack_of
 from streamlearn.penalties import Penalty
 from streamlearn.strangeness import Usual, energy
 from streamlearn.strategies import Strategy
-from streamlearn.tasks import Task
 
 log = logging.getLogger(__name__)
 

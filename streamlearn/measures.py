@@ -13,13 +13,13 @@ from streamlearn.core.timing import Stages
 from streamlearn.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation import Prequential
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model
+from streamlearn.model.model import Model
+from streamlearn.model.tasks import Labels
 from streamlearn.predictor import Answer, ServedModel
 from streamlearn.probes import Probes, Result
 from streamlearn.stream.events import Event, Prediction
 from streamlearn.stream.joiner import Join
 from streamlearn.stream.pending import Joined
-from streamlearn.tasks import Labels
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from streamlearn.core.errors import ConfigError, StreamlearnError
-from streamlearn.model import Model
+from streamlearn.model.model import Model
 from streamlearn.strategies import Strategy
 
 

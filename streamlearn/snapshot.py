@@ -16,8 +16,8 @@ from streamlearn.checkpoint import Loaded, Snapshots
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.learner import statistics
-from streamlearn.model import Model, ModelConfig, digest
-from streamlearn.model import load as load_model
+from streamlearn.model.model import Model, ModelConfig, digest
+from streamlearn.model.model import load as load_model
 from streamlearn.storage import NAME
 from streamlearn.strategies import Strategy, strategies
 from streamlearn.stream.pending import unpack_texts

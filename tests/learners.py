@@ -9,11 +9,11 @@ from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
 from streamlearn.learner import Learner, LearnerConfig
 from streamlearn.memory import ReplayMemory, policies, retrievals
-from streamlearn.model import ModelConfig, load
+from streamlearn.model.model import ModelConfig, load
+from streamlearn.model.tasks import tasks
 from streamlearn.penalties import penalties
 from streamlearn.predictor import ServedModel
 from streamlearn.strategies import strategies
-from streamlearn.tasks import tasks
 from tests.models import WORDS
 
 

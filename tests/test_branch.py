@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from streamlearn.core.batch import pad
-from streamlearn.model import ModelConfig, load
+from streamlearn.model.model import ModelConfig, load
 from streamlearn.strategies.dual import branch_of
 
 SIZES = {

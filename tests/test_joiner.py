@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from streamlearn.checkpoint import Snapshots, name
 from streamlearn.core.scores import TOP
+from streamlearn.model.tasks import Labels, Scores
 from streamlearn.stream.events import Event, Forget, Label, Place, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
 from streamlearn.stream.pending import Pending, Served
-from streamlearn.tasks import Labels, Scores
 from tests.snapshots import same
 
 NAMES = [f"c{i}" for i in range(9)]

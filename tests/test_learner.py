@@ -9,10 +9,10 @@ from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
 from streamlearn.learner import Learner, LearnerConfig
 from streamlearn.memory import ReplayMemory, policies
-from streamlearn.model import ModelConfig, load
+from streamlearn.model.model import ModelConfig, load
+from streamlearn.model.tasks import tasks
 from streamlearn.predictor import ServedModel
 from streamlearn.strategies import Strategy, strategies
-from streamlearn.tasks import tasks
 from tests.models import WORDS
 
 STRATEGIES = list(strategies)

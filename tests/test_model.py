@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from streamlearn.core.batch import buckets, pad
 from streamlearn.core.errors import ConfigError
-from streamlearn.model import GrowingLinear, ModelConfig, load, resolve
+from streamlearn.model.model import GrowingLinear, ModelConfig, load, resolve
 from tests.models import WORDS, save
 
 

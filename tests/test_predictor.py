@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from streamlearn.model.tasks import Scores
 from streamlearn.predictor import Answer, joined
-from streamlearn.tasks import Scores
 
 
 def answer(n, start=0):

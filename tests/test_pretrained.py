@@ -15,7 +15,7 @@ from streamlearn.checkpoint import Snapshots, name
 from streamlearn.core.batch import pad
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.model import ModelConfig, load
+from streamlearn.model.model import ModelConfig, load
 from streamlearn.strategies import Ridge, strategies
 from tests.models import WORDS, save
 from tests.test_docs import ROOT, blocks

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from streamlearn.core.batch import IntArray
-from streamlearn.tasks import NONE
+from streamlearn.model.tasks import NONE
 
 TOP = 5  # probabilities that are kept as they were
 # `others` is what each label known then has that is not in `top`.

@@ -11,7 +11,7 @@ from streamlearn.core.batch import Batch
 from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.core.registry import Registry
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model
+from streamlearn.model.model import Model
 from streamlearn.strategies import Rehearsing
 
 

@@ -16,8 +16,8 @@ from streamlearn.strategies.exported import Exported, own_head
 
 if TYPE_CHECKING:
     from streamlearn.memory import ReplayMemory
-    from streamlearn.model import Model
-    from streamlearn.tasks import Task
+    from streamlearn.model.model import Model
+    from streamlearn.model.tasks import Task
 
 
 class Rehearsing(Protocol):

@@ -13,12 +13,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field
 
-from streamlearn.branch import Branch, norm_after, stack_of
 from streamlearn.closed.effort import Effort
 from streamlearn.closed.staleness import ESTABLISHED, Staleness
 from streamlearn.core.batch import Batch, Tokens, concat, pad
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model
+from streamlearn.model.model import Model
+from streamlearn.model.trainable_top import Branch, norm_after, stack_of
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import Rehearsing, Said, finite, padded, placed, strategies
 from streamlearn.strategies.exported import Exported, own_head

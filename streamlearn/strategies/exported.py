@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from streamlearn.model import Model
+from streamlearn.model.model import Model
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from streamlearn.closed import ClassMeans
 from streamlearn.closed.recent import Kept
 from streamlearn.core.batch import Batch, Tokens
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model
+from streamlearn.model.model import Model
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 from streamlearn.strategies.exported import Exported, linear

@@ -18,7 +18,7 @@ from streamlearn.core.batch import Batch, Tokens, pad
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model
+from streamlearn.model.model import Model
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, Said, finite, padded, placed, strategies
 from streamlearn.strategies.exported import Exported, linear

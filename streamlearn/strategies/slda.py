@@ -13,7 +13,7 @@ from streamlearn.closed.recent import Kept
 from streamlearn.core.batch import Batch, Tokens
 from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.memory import ReplayMemory
-from streamlearn.model import Model
+from streamlearn.model.model import Model
 from streamlearn.strangeness import energy
 from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
 from streamlearn.strategies.exported import Exported, linear

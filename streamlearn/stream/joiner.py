@@ -16,9 +16,9 @@ from pydantic import Field
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.registry import Config
 from streamlearn.core.scores import probability
+from streamlearn.model.tasks import NONE, Labels
 from streamlearn.stream.events import Event, Forget, Label
 from streamlearn.stream.pending import Joined, Pending, Served, pack_texts, unpack_texts
-from streamlearn.tasks import NONE, Labels
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
 _sample_of = attrgetter("sample")

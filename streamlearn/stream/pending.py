@@ -15,8 +15,8 @@ import torch
 
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.scores import LIKELY, columns, likeliest, probabilities, restored
+from streamlearn.model.tasks import Labels, Scores
 from streamlearn.stream.events import Event, Prediction
-from streamlearn.tasks import Labels, Scores
 
 DIGITS = 6  # of a served score
 HEADER = np.dtype(

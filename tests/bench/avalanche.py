@@ -44,13 +44,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from streamlearn import model
 from streamlearn.core.batch import IntArray, Tokens, pad
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.examiner import Exam
 from streamlearn.evaluate.run import Job, Lap
 from streamlearn.learner import LearnerConfig, freeze
-from streamlearn.model import Model
+from streamlearn.model import model
+from streamlearn.model.model import Model
 from streamlearn.strategies import DERpp
 from tests.bench.accuracy import read, write
 

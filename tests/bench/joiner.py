@@ -17,11 +17,11 @@ from random import Random
 
 import numpy as np
 
+from streamlearn.model.tasks import Labels, Scores
 from streamlearn.service import GARBAGE
 from streamlearn.stream.events import Event, Label, Place, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
 from streamlearn.stream.pending import Served
-from streamlearn.tasks import Labels, Scores
 
 BATCH, CLASSES, VOCABULARY = 64, 150, 30_522
 NONE = Served((), (), None)

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from streamlearn.assembly import assemble, client_settings, connected
 from streamlearn.core.batch import IntArray
+from streamlearn.model.tasks import Scores
 from streamlearn.predictor import Answer
 from streamlearn.service import Limits
 from streamlearn.settings import check
@@ -28,7 +29,6 @@ from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.outlet import KafkaOutlet
 from streamlearn.stream.kafka.source import KafkaSettings
 from streamlearn.stream.transport import Message
-from streamlearn.tasks import Scores
 from tests.kafka.broker import Broker
 
 LABELS = ["refund", "delivery", "card"]

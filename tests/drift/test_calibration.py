@@ -10,7 +10,7 @@ import torch
 from streamlearn.drift import JS, KS, MMD
 from streamlearn.drift.js import moments, terms
 from streamlearn.drift.windows import gamma_quantile
-from streamlearn.model import ModelConfig, load
+from streamlearn.model.model import ModelConfig, load
 from tests.drift import streams
 
 # Two neighbouring domains of CLINC150, and a far one.

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.tasks.base import Labels, Scores, tasks
+from streamlearn.model.tasks.base import Labels, Scores, tasks
 
 
 @tasks.register("sequence-classification")

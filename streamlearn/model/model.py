@@ -17,10 +17,10 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from streamlearn.branch import Branch, Call
 from streamlearn.core.batch import IntArray, Tokens, buckets, collate
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config
+from streamlearn.model.trainable_top import Branch, Call
 
 log = logging.getLogger(__name__)
 
