@@ -13,8 +13,9 @@ from streamlearn.checkpoint import Snapshots
 from streamlearn.closed import Recent
 from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.core.timing import Stages
-from streamlearn.drift import Monitor, Novelty
-from streamlearn.evaluation import Prequential
+from streamlearn.evaluation.drift import Monitor, Novelty
+from streamlearn.evaluation.prequential import Prequential
+from streamlearn.evaluation.probes import Probes
 from streamlearn.intake import Intake
 from streamlearn.journal_log import JournalLog, Writer
 from streamlearn.keeper import SnapshotKeeper
@@ -26,7 +27,6 @@ from streamlearn.model.tasks import Task, tasks
 from streamlearn.penalties import penalties
 from streamlearn.plan import Plan, plan
 from streamlearn.predictor import ServedModel
-from streamlearn.probes import Probes
 from streamlearn.publisher import Publisher
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service

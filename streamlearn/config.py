@@ -13,14 +13,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from streamlearn.core.logs import LogsConfig
 from streamlearn.core.registry import ComponentSpec, Config, Registry
-from streamlearn.drift import SIGNALS, detectors, fits
+from streamlearn.evaluation.drift import SIGNALS, detectors, fits
+from streamlearn.evaluation.probes import ProbesConfig
 from streamlearn.label_requests import LabelRequestsConfig
 from streamlearn.learner import LearnerConfig
 from streamlearn.memory import MemoryConfig, policies, retrievals
 from streamlearn.model.model import ModelConfig
 from streamlearn.model.tasks import tasks
 from streamlearn.penalties import penalties
-from streamlearn.probes import ProbesConfig
 from streamlearn.strategies import strategies
 from streamlearn.stream.events import Fields
 from streamlearn.stream.joiner import JoinerConfig

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamlearn.answers import Answers
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.scores import LIKELY, likeliest, probability
 from streamlearn.core.timing import Stages
-from streamlearn.drift import Detection, Monitor, Novelty
-from streamlearn.evaluation import Prequential
+from streamlearn.evaluation.answers import Answers
+from streamlearn.evaluation.drift import Detection, Monitor, Novelty
+from streamlearn.evaluation.prequential import Prequential
+from streamlearn.evaluation.probes import Probes, Result
 from streamlearn.memory import ReplayMemory
 from streamlearn.model.model import Model
 from streamlearn.model.tasks import Labels
 from streamlearn.predictor import Answer, ServedModel
-from streamlearn.probes import Probes, Result
 from streamlearn.stream.events import Event, Prediction
 from streamlearn.stream.joiner import Join
 from streamlearn.stream.pending import Joined

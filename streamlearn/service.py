@@ -26,15 +26,15 @@ from streamlearn.config import Root
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.timing import Stages
 from streamlearn.corrections import correct
-from streamlearn.drift import Detection
 from streamlearn.erasure import erase
+from streamlearn.evaluation.drift import Detection
+from streamlearn.evaluation.probes import Result
 from streamlearn.intake import Intake, Prepared
 from streamlearn.label_requests import LabelRequests
 from streamlearn.learner import Learner, Update
 from streamlearn.measures import Measures, Seen
 from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer, Predictor
-from streamlearn.probes import Result
 from streamlearn.publisher import Publisher
 from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.stream.dead_letters import crashed as dead

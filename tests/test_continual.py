@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.cohort import Result
-from streamlearn.continual import (
+from streamlearn.evaluation.cohorts import Result
+from streamlearn.evaluation.forgetting import (
     average_accuracy,
     average_incremental_accuracy,
     backward_transfer,

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.evaluation import CERTAINLY_WRONG, Prequential, expected_calibration_error
+from streamlearn.evaluation.prequential import CERTAINLY_WRONG, Prequential, expected_calibration_error
 
 entry = st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from("abc"), st.floats(0, 1))
 

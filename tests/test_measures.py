@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.drift import SIGNALS
-from streamlearn.evaluation import Prequential
+from streamlearn.evaluation.drift import SIGNALS
+from streamlearn.evaluation.prequential import Prequential
 from streamlearn.settings import check
 from tests.test_service import World, labelled
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamlearn.cohort import NEVER
-from streamlearn.continual import offline
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
-from streamlearn.probes import Probes, ProbesConfig
+from streamlearn.evaluation.cohorts import NEVER
+from streamlearn.evaluation.forgetting import offline
+from streamlearn.evaluation.probes import Probes, ProbesConfig
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "forgetting.md").read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ import yaml
 
 from streamlearn import fingerprint
 from streamlearn.core.errors import ConfigError
-from streamlearn.drift import SIGNALS
+from streamlearn.evaluation.drift import SIGNALS
 from streamlearn.ignored import ignored
 from streamlearn.settings import check, load
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn import continual
+from streamlearn.evaluation import forgetting as continual
 
 Flags = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.object_]

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamlearn import continual
 from streamlearn.assembly import assemble
 from streamlearn.evaluate import figures
 from streamlearn.evaluate.examiner import Exam, Examiner, StoppedError
 from streamlearn.evaluate.figures import Flags, finite
 from streamlearn.evaluate.robustness import mislabelled
 from streamlearn.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
+from streamlearn.evaluation import forgetting as continual
 from streamlearn.fingerprint import configuration
 from streamlearn.learner import Learner
 from streamlearn.service import Limits, Service, Turn

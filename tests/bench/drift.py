@@ -18,7 +18,7 @@ from river import drift
 
 from streamlearn.config import DriftConfig
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.drift import Monitor, Novelty, detectors
+from streamlearn.evaluation.drift import Monitor, Novelty, detectors
 
 BEFORE, AFTER = 1_000, 2_000
 STREAMS = 5  # without a change

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from streamlearn.drift import JS, KS, MMD
-from streamlearn.drift.js import moments, terms
-from streamlearn.drift.windows import gamma_quantile
+from streamlearn.evaluation.drift import JS, KS, MMD
+from streamlearn.evaluation.drift.js import moments, terms
+from streamlearn.evaluation.drift.windows import gamma_quantile
 from streamlearn.model.model import ModelConfig, load
 from tests.drift import streams
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.drift import JS, detectors
+from streamlearn.evaluation.drift import JS, detectors
 from tests.drift import streams
 
 NAMES = list(detectors)

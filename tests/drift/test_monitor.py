@@ -7,7 +7,7 @@ import torch
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.drift import SIGNALS, Monitor, detectors, fits
+from streamlearn.evaluation.drift import SIGNALS, Monitor, detectors, fits
 from tests.drift.test_contract import through_json
 
 WINDOWS = {"reference": 60, "window": 40, "every": 10}

@@ -6,7 +6,7 @@ import pytest
 from river import datasets, drift
 from river._river_rust.drift import AdaptiveWindowing  # ADWIN without the wrapper that throws its window away
 
-from streamlearn.drift import ADWIN, DDM, KSWIN, PageHinkley
+from streamlearn.evaluation.drift import ADWIN, DDM, KSWIN, PageHinkley
 from tests.drift import streams
 
 ERRORS = {

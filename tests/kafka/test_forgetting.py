@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from streamlearn.assembly import assemble, connected
-from streamlearn.continual import offline
+from streamlearn.evaluation.forgetting import offline
 from streamlearn.service import Limits
 from streamlearn.settings import check
 from streamlearn.state import Dashboard

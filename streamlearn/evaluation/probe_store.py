@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamlearn.cohort import NEVER, RIGHT, WRONG
 from streamlearn.core.batch import Sample
-from streamlearn.evaluation import expected_calibration_error
+from streamlearn.evaluation.cohorts import NEVER, RIGHT, WRONG
+from streamlearn.evaluation.prequential import expected_calibration_error
 
 
 class ProbeStore:

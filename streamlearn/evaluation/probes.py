@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from streamlearn.cohort import ENOUGH, FOLDS, Cohort, Label, Means, Result, share
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config
-from streamlearn.probe_store import ProbeStore, chance
+from streamlearn.evaluation.cohorts import ENOUGH, FOLDS, Cohort, Label, Means, Result, share
+from streamlearn.evaluation.probe_store import ProbeStore, chance
 
 __all__ = ["Probes", "ProbesConfig", "Result"]
 

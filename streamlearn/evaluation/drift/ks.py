@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
-from streamlearn.drift.base import Direction, Kind, detectors
-from streamlearn.drift.windows import Windows, WindowsConfig
+from streamlearn.evaluation.drift.base import Direction, Kind, detectors
+from streamlearn.evaluation.drift.windows import Windows, WindowsConfig
 
 Floats = npt.NDArray[np.float64]
 

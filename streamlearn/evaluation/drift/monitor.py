@@ -11,7 +11,7 @@ import torch
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.drift.base import Detector, Kind, detectors
+from streamlearn.evaluation.drift.base import Detector, Kind, detectors
 
 # What there is to watch. The first two need labels.
 SIGNALS: Mapping[str, Kind] = {

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.drift.base import Kind, detectors, restored, saved
+from streamlearn.evaluation.drift.base import Kind, detectors, restored, saved
 
 
 @detectors.register("ddm")

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.drift.base import Kind, detectors
-from streamlearn.drift.windows import Windows, WindowsConfig, gamma_quantile
+from streamlearn.evaluation.drift.base import Kind, detectors
+from streamlearn.evaluation.drift.windows import Windows, WindowsConfig, gamma_quantile
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.drift.base import Direction, Kind, detectors, restored, saved
+from streamlearn.evaluation.drift.base import Direction, Kind, detectors, restored, saved
 
 ROW = 5  # buckets of one size, before two of them become one of twice the size
 SHORTEST = 5  # observations on each side of a cut

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.drift.base import restored, saved
+from streamlearn.evaluation.drift.base import restored, saved
 
 T = TypeVar("T")
 

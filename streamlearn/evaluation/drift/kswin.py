@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 
 from streamlearn.core import rng
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.drift.base import Kind, detectors, restored, saved
-from streamlearn.drift.ks import gaps
+from streamlearn.evaluation.drift.base import Kind, detectors, restored, saved
+from streamlearn.evaluation.drift.ks import gaps
 
 
 @detectors.register("kswin")

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 
 from streamlearn.core import rng
-from streamlearn.drift.base import Kind, detectors
-from streamlearn.drift.windows import Windows, WindowsConfig, gamma_quantile
+from streamlearn.evaluation.drift.base import Kind, detectors
+from streamlearn.evaluation.drift.windows import Windows, WindowsConfig, gamma_quantile
 
 PAIRS = 2_000  # for the median of the distances
 ROUNDING = 1e-9  # of the statistic, whose range is 0 to 4: vectors that are all the same differ by less

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.cohort import ENOUGH, FOLDS, Result
+from streamlearn.evaluation.cohorts import ENOUGH, FOLDS, Result
 
 Matrix = npt.NDArray[np.float64]
 
