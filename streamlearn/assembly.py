@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streamlearn import fingerprint
-from streamlearn.checkpoint import Snapshots
 from streamlearn.closed import Recent
 from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.core.timing import Stages
+from streamlearn.durability.journal_reader import JournalLog, Writer
+from streamlearn.durability.publisher import Publisher
+from streamlearn.durability.recovery_plan import Plan, plan
+from streamlearn.durability.snapshots import Snapshots
 from streamlearn.evaluation.drift import Monitor, Novelty
 from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes
 from streamlearn.intake import Intake
-from streamlearn.journal_log import JournalLog, Writer
 from streamlearn.keeper import SnapshotKeeper
 from streamlearn.learner import Learner
 from streamlearn.measures import Measures
@@ -25,9 +27,7 @@ from streamlearn.memory import ReplayMemory, policies, retrievals
 from streamlearn.model.model import load as load_model
 from streamlearn.model.tasks import Task, tasks
 from streamlearn.penalties import penalties
-from streamlearn.plan import Plan, plan
 from streamlearn.predictor import ServedModel
-from streamlearn.publisher import Publisher
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings

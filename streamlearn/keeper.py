@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from streamlearn import checkpoint, failpoints, journal
-from streamlearn.checkpoint import SnapshotError, Snapshots
-from streamlearn.journal_log import JournalLog
+from streamlearn.durability import failpoints, journal
+from streamlearn.durability import snapshots as checkpoint
+from streamlearn.durability.journal_reader import JournalLog
+from streamlearn.durability.snapshots import SnapshotError, Snapshots
 from streamlearn.recovery import place_of
 from streamlearn.service import Service
 from streamlearn.stream.events import Place

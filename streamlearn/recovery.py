@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 
-from streamlearn import failpoints, fingerprint, journal
-from streamlearn.checkpoint import DamagedSnapshotError, Snapshots
+from streamlearn import fingerprint
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError
-from streamlearn.journal import Pointer
-from streamlearn.journal_log import Entry, JournalLog, Refetch
-from streamlearn.plan import Plan, tail
+from streamlearn.durability import failpoints, journal
+from streamlearn.durability.journal import Pointer
+from streamlearn.durability.journal_reader import Entry, JournalLog, Refetch
+from streamlearn.durability.recovery_plan import Plan, tail
+from streamlearn.durability.snapshots import DamagedSnapshotError, Snapshots
 from streamlearn.service import Progress, Service, Turn
 from streamlearn.stream.events import Place
 from streamlearn.stream.transport import Source, TopicPartition

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import orjson
 
-from streamlearn import journal, pretrained
+from streamlearn import pretrained
 from streamlearn.assembly import assemble, client_settings, open_inputs, open_journal
-from streamlearn.checkpoint import Snapshots
 from streamlearn.core.errors import ConfigError, StreamlearnError
-from streamlearn.journal_log import Entry
-from streamlearn.plan import plan
+from streamlearn.durability import journal
+from streamlearn.durability.journal_reader import Entry
+from streamlearn.durability.recovery_plan import plan
+from streamlearn.durability.snapshots import Snapshots
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings

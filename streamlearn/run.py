@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamlearn import failpoints
 from streamlearn.assembly import assemble, connected, reach
 from streamlearn.core.errors import ConfigError, RunningError
 from streamlearn.core.logs import setup as setup_logs
+from streamlearn.durability import failpoints
 from streamlearn.ignored import ignored
 from streamlearn.service import Limits, Progress, Service, Turn
 from streamlearn.settings import load as load_settings

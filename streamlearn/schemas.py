@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 from typing_extensions import override
 
-from streamlearn import journal
+from streamlearn.durability import journal
 from streamlearn.stream.payloads import DeadLetterHeaders, EventPayload, LabelPayload, PredictionPayload
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from streamlearn import failpoints, journal
 from streamlearn.answering import Answering
 from streamlearn.config import Root
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.timing import Stages
 from streamlearn.corrections import correct
+from streamlearn.durability import failpoints, journal
+from streamlearn.durability.publisher import Publisher
 from streamlearn.erasure import erase
 from streamlearn.evaluation.drift import Detection
 from streamlearn.evaluation.probes import Result
@@ -35,7 +36,6 @@ from streamlearn.learner import Learner, Update
 from streamlearn.measures import Measures, Seen
 from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer, Predictor
-from streamlearn.publisher import Publisher
 from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.stream.dead_letters import crashed as dead
 from streamlearn.stream.events import Event, Place, Prediction, encode_predictions

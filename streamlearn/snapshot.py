@@ -12,13 +12,13 @@ import torch
 from pydantic import ValidationError
 
 from streamlearn import pretrained
-from streamlearn.checkpoint import Loaded, Snapshots
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
+from streamlearn.durability.snapshots import Loaded, Snapshots
+from streamlearn.durability.storage import NAME
 from streamlearn.learner import statistics
 from streamlearn.model.model import Model, ModelConfig, digest
 from streamlearn.model.model import load as load_model
-from streamlearn.storage import NAME
 from streamlearn.strategies import Strategy, strategies
 from streamlearn.stream.pending import unpack_texts
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from streamlearn import failpoints, journal
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError, StreamlearnError
+from streamlearn.durability import failpoints, journal
 from streamlearn.measures import Seen
 from streamlearn.predictor import Answer
 from streamlearn.service import Progress, Service, Turn, Warmed

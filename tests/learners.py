@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from streamlearn.checkpoint import Snapshots, name
 from streamlearn.core.batch import Sample
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
+from streamlearn.durability.snapshots import Snapshots, name
 from streamlearn.learner import Learner, LearnerConfig
 from streamlearn.memory import ReplayMemory, policies, retrievals
 from streamlearn.model.model import ModelConfig, load

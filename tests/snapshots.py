@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from streamlearn.checkpoint import name
+from streamlearn.durability.snapshots import name
 
 OLD, NEW, NEXT = name(1, 5), name(1, 20), name(2, 7)
 STATE = {

@@ -11,7 +11,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamlearn.checkpoint import DamagedSnapshotError, SnapshotError, Snapshots, name
+from streamlearn.durability.snapshots import DamagedSnapshotError, SnapshotError, Snapshots, name
 from tests.snapshots import LATER, NEW, NEXT, OLD, STATE, WHOLE, same
 
 torch.set_num_threads(1)

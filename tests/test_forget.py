@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from streamlearn import journal
-from streamlearn.checkpoint import SnapshotError
 from streamlearn.closed import Recent
 from streamlearn.closed.recent import NONE
 from streamlearn.core.registry import ComponentSpec
+from streamlearn.durability import journal
+from streamlearn.durability.snapshots import SnapshotError
 from streamlearn.snapshot import describe, found_in, inspect, load, older
 from streamlearn.strategies import strategies
 from streamlearn.strategies.base import ClosedForm

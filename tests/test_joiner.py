@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamlearn.checkpoint import Snapshots, name
 from streamlearn.core.scores import TOP
+from streamlearn.durability.snapshots import Snapshots, name
 from streamlearn.model.tasks import Labels, Scores
 from streamlearn.stream.events import Event, Forget, Label, Place, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.journal import Attempt, Batch, Decision, Discard, Flush, Pointer, Snapshot, Start, decode, encode
+from streamlearn.durability.journal import (
+    Attempt,
+    Batch,
+    Decision,
+    Discard,
+    Flush,
+    Pointer,
+    Snapshot,
+    Start,
+    decode,
+    encode,
+)
 from streamlearn.stream.events import Place
 from streamlearn.stream.transport import Range
 

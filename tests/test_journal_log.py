@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn import journal
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.journal_log import CHUNK, JournalLog, Refetch, Writer, valid
+from streamlearn.durability import journal
+from streamlearn.durability.journal_reader import CHUNK, JournalLog, Refetch, Writer, valid
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message, TopicPartition, canonical, ranges
 

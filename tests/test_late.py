@@ -7,8 +7,8 @@ import orjson
 import pytest
 import torch
 
-from streamlearn import failpoints
 from streamlearn.core.errors import ConfigError, StreamlearnError
+from streamlearn.durability import failpoints
 from streamlearn.exporter import CATALOGUE
 from streamlearn.state import state
 from streamlearn.stream.transport import Message

@@ -11,10 +11,10 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from streamlearn import pretrained, snapshot
 from streamlearn.assembly import made_by
-from streamlearn.checkpoint import Snapshots, name
 from streamlearn.core.batch import pad
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec
+from streamlearn.durability.snapshots import Snapshots, name
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.strategies import Ridge, strategies
 from tests.models import WORDS, save

@@ -19,14 +19,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from streamlearn import failpoints, journal
 from streamlearn.assembly import assemble
-from streamlearn.checkpoint import Snapshots
 from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError, TransactionAbortedError
-from streamlearn.journal_log import JournalLog
+from streamlearn.durability import failpoints, journal
+from streamlearn.durability.journal_reader import JournalLog
+from streamlearn.durability.publisher import ATTEMPTS
+from streamlearn.durability.recovery_plan import DEATHS, plan
+from streamlearn.durability.snapshots import Snapshots
 from streamlearn.keeper import SnapshotKeeper
-from streamlearn.plan import DEATHS, plan
-from streamlearn.publisher import ATTEMPTS
 from streamlearn.recovery import Recovery
 from streamlearn.settings import check
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from streamlearn.journal import encode
+from streamlearn.durability.journal import encode
 from streamlearn.schemas import files, schemas
 from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.stream.events import EventDecoder, Fields, Place, Prediction, encode_predictions

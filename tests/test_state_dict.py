@@ -2,8 +2,8 @@
 
 import pytest
 
-from streamlearn.checkpoint import Snapshots
 from streamlearn.core.errors import ConfigError
+from streamlearn.durability.snapshots import Snapshots
 from tests.test_service import World, labelled
 
 WINDOWS = {"reference": 60, "window": 40, "every": 10}

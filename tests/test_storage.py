@@ -16,8 +16,8 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
-from streamlearn.checkpoint import DamagedSnapshotError, SnapshotError, Snapshots
 from streamlearn.core.errors import ConfigError
+from streamlearn.durability.snapshots import DamagedSnapshotError, SnapshotError, Snapshots
 from tests.snapshots import LATER, NEW, NEXT, OLD, STATE, WHOLE, same
 
 

@@ -9,8 +9,8 @@ import orjson
 import pytest
 import torch
 
-from streamlearn import failpoints, journal
 from streamlearn.core.errors import ConfigError, StreamlearnError
+from streamlearn.durability import failpoints, journal
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.state import status
 from streamlearn.stream.transport import Message

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from streamlearn import failpoints
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.watchdog import Watchdog
+from streamlearn.durability import failpoints
 
 
 def test_a_block_that_hangs_is_ended_and_a_quick_one_is_not():

@@ -13,7 +13,7 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from streamlearn import failpoints
+from streamlearn.durability import failpoints
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import KafkaSettings
 from tests.faults.audit import audit

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from streamlearn import failpoints, journal
 from streamlearn.core.errors import StreamlearnError, TransactionAbortedError
 from streamlearn.core.watchdog import Watchdog
-from streamlearn.journal import JournalRecord
-from streamlearn.journal_log import Writer
+from streamlearn.durability import failpoints, journal
+from streamlearn.durability.journal import JournalRecord
+from streamlearn.durability.journal_reader import Writer
 from streamlearn.stream.transport import Message, Outlet, TopicPartition
 
 log = logging.getLogger(__name__)

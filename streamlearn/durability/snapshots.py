@@ -24,7 +24,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.storage import MANIFEST, NAME, hidden, open_store
+from streamlearn.durability.storage import MANIFEST, NAME, hidden, open_store
 
 FORMAT: Final = 1
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from streamlearn import journal
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.journal import Pointer
-from streamlearn.journal_log import Entry, JournalLog, Writer, valid
+from streamlearn.durability import journal
+from streamlearn.durability.journal import Pointer
+from streamlearn.durability.journal_reader import Entry, JournalLog, Writer, valid
 from streamlearn.stream.events import Place
 from streamlearn.stream.transport import TopicPartition
 

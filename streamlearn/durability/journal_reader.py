@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from streamlearn import journal
 from streamlearn.core.errors import BrokerError, StreamlearnError
-from streamlearn.journal import JournalRecord, Pointer
+from streamlearn.durability import journal
+from streamlearn.durability.journal import JournalRecord, Pointer
 from streamlearn.stream.transport import Range, Record, Source, TopicPartition, lost, ranges
 
 CHUNK = 500  # records a poll; also how far back the search for the last record goes at first
