@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streamlearn import fingerprint
-from streamlearn.closed import Recent
 from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.core.timing import Stages
 from streamlearn.durability.journal_reader import JournalLog, Writer
@@ -21,17 +20,18 @@ from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes
 from streamlearn.intake import Intake
 from streamlearn.keeper import SnapshotKeeper
-from streamlearn.learner import Learner
+from streamlearn.learning.closed_form import Recent
+from streamlearn.learning.learner import Learner
+from streamlearn.learning.memory import ReplayMemory, policies, retrievals
+from streamlearn.learning.penalties import penalties
+from streamlearn.learning.strategies import strategies
 from streamlearn.measures import Measures
-from streamlearn.memory import ReplayMemory, policies, retrievals
 from streamlearn.model.model import load as load_model
 from streamlearn.model.tasks import Task, tasks
-from streamlearn.penalties import penalties
 from streamlearn.predictor import ServedModel
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
-from streamlearn.strategies import strategies
 from streamlearn.stream.events import EventDecoder
 from streamlearn.stream.fields import KEY
 from streamlearn.stream.joiner import Joiner

@@ -16,12 +16,12 @@ from streamlearn.core.registry import ComponentSpec, Config, Registry
 from streamlearn.evaluation.drift import SIGNALS, detectors, fits
 from streamlearn.evaluation.probes import ProbesConfig
 from streamlearn.label_requests import LabelRequestsConfig
-from streamlearn.learner import LearnerConfig
-from streamlearn.memory import MemoryConfig, policies, retrievals
+from streamlearn.learning.learner import LearnerConfig
+from streamlearn.learning.memory import MemoryConfig, policies, retrievals
+from streamlearn.learning.penalties import penalties
+from streamlearn.learning.strategies import strategies
 from streamlearn.model.model import ModelConfig
 from streamlearn.model.tasks import tasks
-from streamlearn.penalties import penalties
-from streamlearn.strategies import strategies
 from streamlearn.stream.events import Fields
 from streamlearn.stream.joiner import JoinerConfig
 

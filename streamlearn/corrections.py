@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from streamlearn.learner import Learner
+from streamlearn.learning.learner import Learner
 from streamlearn.measures import Measures
 
 

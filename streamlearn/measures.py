@@ -13,7 +13,7 @@ from streamlearn.evaluation.answers import Answers
 from streamlearn.evaluation.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes, Result
-from streamlearn.memory import ReplayMemory
+from streamlearn.learning.memory import ReplayMemory
 from streamlearn.model.model import Model
 from streamlearn.model.tasks import Labels
 from streamlearn.predictor import Answer, ServedModel

@@ -9,10 +9,10 @@ import torch
 
 from streamlearn.core.batch import IntArray, pad
 from streamlearn.core.timing import Stages
+from streamlearn.learning.novelty import Usual
+from streamlearn.learning.strategies import Strategy
 from streamlearn.model.model import Model
 from streamlearn.model.tasks import Scores, Task
-from streamlearn.strangeness import Usual
-from streamlearn.strategies import Strategy
 
 
 class Answer(NamedTuple):

@@ -12,8 +12,8 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from streamlearn.core.errors import ConfigError, StreamlearnError
+from streamlearn.learning.strategies import Strategy
 from streamlearn.model.model import Model
-from streamlearn.strategies import Strategy
 
 
 def save(model: Model, strategy: Strategy, labels: Sequence[str], folder: Path) -> list[str]:

@@ -20,11 +20,11 @@ from streamlearn.durability import journal
 from streamlearn.durability.journal_reader import Entry
 from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
+from streamlearn.learning.strategies import strategies
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings
-from streamlearn.strategies import strategies
 from streamlearn.stream.events import Place, Prediction
 from streamlearn.stream.kafka.source import KafkaSettings, read
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource

@@ -32,7 +32,7 @@ from streamlearn.evaluation.drift import Detection
 from streamlearn.evaluation.probes import Result
 from streamlearn.intake import Intake, Prepared
 from streamlearn.label_requests import LabelRequests
-from streamlearn.learner import Learner, Update
+from streamlearn.learning.learner import Learner, Update
 from streamlearn.measures import Measures, Seen
 from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer, Predictor

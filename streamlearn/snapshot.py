@@ -16,10 +16,10 @@ from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability.snapshots import Loaded, Snapshots
 from streamlearn.durability.storage import NAME
-from streamlearn.learner import statistics
+from streamlearn.learning.learner import statistics
+from streamlearn.learning.strategies import Strategy, strategies
 from streamlearn.model.model import Model, ModelConfig, digest
 from streamlearn.model.model import load as load_model
-from streamlearn.strategies import Strategy, strategies
 from streamlearn.stream.pending import unpack_texts
 
 

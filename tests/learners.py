@@ -7,13 +7,13 @@ from streamlearn.core.batch import Sample
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
 from streamlearn.durability.snapshots import Snapshots, name
-from streamlearn.learner import Learner, LearnerConfig
-from streamlearn.memory import ReplayMemory, policies, retrievals
+from streamlearn.learning.learner import Learner, LearnerConfig
+from streamlearn.learning.memory import ReplayMemory, policies, retrievals
+from streamlearn.learning.penalties import penalties
+from streamlearn.learning.strategies import strategies
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.model.tasks import tasks
-from streamlearn.penalties import penalties
 from streamlearn.predictor import ServedModel
-from streamlearn.strategies import strategies
 from tests.models import WORDS
 
 

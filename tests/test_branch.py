@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from streamlearn.core.batch import pad
+from streamlearn.learning.strategies.dual import branch_of
 from streamlearn.model.model import ModelConfig, load
-from streamlearn.strategies.dual import branch_of
 
 SIZES = {
     "hidden_size": 16,

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from streamlearn.closed import Recent
-from streamlearn.closed.recent import NONE
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.durability.snapshots import SnapshotError
+from streamlearn.learning.closed_form import Recent
+from streamlearn.learning.closed_form.recent_features import NONE
+from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.base import ClosedForm
 from streamlearn.snapshot import describe, found_in, inspect, load, older
-from streamlearn.strategies import strategies
-from streamlearn.strategies.base import ClosedForm
 from streamlearn.stream.transport import Message
 from tests.learners import build, stream
 from tests.strategies.test_corrections import statistics

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from streamlearn.core.batch import Batch, pad
-from streamlearn.imprint import imprint
+from streamlearn.learning.new_class import imprint
 from tests.learners import build, goes_on_the_same, stream
 
 OLD, NEW = [0, 1] * 8, [2, 0, 2, 3, 1, 2, 3, 0]

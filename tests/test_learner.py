@@ -7,12 +7,12 @@ import torch
 from streamlearn.core.batch import Sample
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
-from streamlearn.learner import Learner, LearnerConfig
-from streamlearn.memory import ReplayMemory, policies
+from streamlearn.learning.learner import Learner, LearnerConfig
+from streamlearn.learning.memory import ReplayMemory, policies
+from streamlearn.learning.strategies import Strategy, strategies
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.model.tasks import tasks
 from streamlearn.predictor import ServedModel
-from streamlearn.strategies import Strategy, strategies
 from tests.models import WORDS
 
 STRATEGIES = list(strategies)

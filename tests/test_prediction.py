@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn.exporter import ServiceCollector
+from streamlearn.learning.novelty import ENOUGH
+from streamlearn.learning.strategies import strategies
 from streamlearn.model.tasks import Scores
 from streamlearn.prediction import predictions
 from streamlearn.predictor import Answer
-from streamlearn.strangeness import ENOUGH
-from streamlearn.strategies import strategies
 from streamlearn.stream.events import Event, Place
 from tests.test_service import World, labelled
 

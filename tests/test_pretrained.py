@@ -15,8 +15,8 @@ from streamlearn.core.batch import pad
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability.snapshots import Snapshots, name
+from streamlearn.learning.strategies import Ridge, strategies
 from streamlearn.model.model import ModelConfig, load
-from streamlearn.strategies import Ridge, strategies
 from tests.models import WORDS, save
 from tests.test_docs import ROOT, blocks
 from tests.test_service import World

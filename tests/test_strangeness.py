@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.strangeness import ENOUGH, WINDOW, Usual, energy
+from streamlearn.learning.novelty import ENOUGH, WINDOW, Usual, energy
 
 
 def usual(values, label=0):

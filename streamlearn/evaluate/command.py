@@ -21,9 +21,9 @@ from streamlearn.evaluate.page import page
 from streamlearn.evaluate.run import Evaluation, Job, run
 from streamlearn.evaluate.streams import Labelled, Stream
 from streamlearn.ignored import ignored
+from streamlearn.learning.strategies import strategies
 from streamlearn.run import signals
 from streamlearn.settings import Settings, load
-from streamlearn.strategies import strategies
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from streamlearn.evaluate.robustness import mislabelled
 from streamlearn.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
 from streamlearn.evaluation import forgetting as continual
 from streamlearn.fingerprint import configuration
-from streamlearn.learner import Learner
+from streamlearn.learning.learner import Learner
 from streamlearn.service import Limits, Service, Turn
 from streamlearn.settings import Settings
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource

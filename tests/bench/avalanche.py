@@ -48,10 +48,10 @@ from streamlearn.core.batch import IntArray, Tokens, pad
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.examiner import Exam
 from streamlearn.evaluate.run import Job, Lap
-from streamlearn.learner import LearnerConfig, freeze
+from streamlearn.learning.learner import LearnerConfig, freeze
+from streamlearn.learning.strategies import DERpp
 from streamlearn.model import model
 from streamlearn.model.model import Model
-from streamlearn.strategies import DERpp
 from tests.bench.accuracy import read, write
 
 STRATEGIES = ("er", "derpp", "slda")

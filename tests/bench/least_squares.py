@@ -8,7 +8,7 @@ import argparse
 
 import torch
 
-from streamlearn.closed import LeastSquares
+from streamlearn.learning.closed_form import LeastSquares
 
 CLASSES, WIDTH, BLOCK, RIDGE = 50, 64, 16, 10.0
 

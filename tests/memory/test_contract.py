@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamlearn.core import rng
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.memory import ReplayMemory, policies, retrievals
+from streamlearn.learning.memory import ReplayMemory, policies, retrievals
 from tests.learners import build, goes_on_the_same, stream, written
 from tests.memory.test_replay import assert_same, batch, consistent
 

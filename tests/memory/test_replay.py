@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from streamlearn.core import rng
 from streamlearn.core.batch import Batch, pad
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.memory import ReplayMemory, policies
+from streamlearn.learning.memory import ReplayMemory, policies
 
 POLICIES = list(policies)
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from streamlearn.closed import ClassMeans, LeastSquares, RidgeHead
-from streamlearn.closed.effort import CONTENT, MEMORY, TRIAL, Effort
-from streamlearn.closed.features import CENTRING
-from streamlearn.closed.fusion import HIGHEST, LOWEST, Fusion
-from streamlearn.closed.head import Evidence
-from streamlearn.closed.least_squares import BLOCK, SHARE
-from streamlearn.closed.staleness import ESTABLISHED, Staleness
+from streamlearn.learning.closed_form import ClassMeans, LeastSquares, RidgeHead
+from streamlearn.learning.closed_form.class_drift import ESTABLISHED, Staleness
+from streamlearn.learning.closed_form.fusion import HIGHEST, LOWEST, Fusion
+from streamlearn.learning.closed_form.least_squares import BLOCK, SHARE
+from streamlearn.learning.closed_form.random_features import CENTRING
+from streamlearn.learning.closed_form.rehearsal_schedule import CONTENT, MEMORY, TRIAL, Effort
+from streamlearn.learning.closed_form.ridge_head import Evidence
 
 CPU = torch.device("cpu")
 

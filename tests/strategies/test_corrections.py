@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from streamlearn.closed import Recent
-from streamlearn.strategies import strategies
-from streamlearn.strategies.base import ClosedForm
+from streamlearn.learning.closed_form import Recent
+from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.base import ClosedForm
 from tests.learners import build, stream, written
 
 CLOSED = [name for name in strategies if issubclass(strategies.cls(name), ClosedForm)]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from streamlearn.closed.hearing import LEAST, HearingHead
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.strategies import strategies
+from streamlearn.learning.closed_form.self_training import LEAST, HearingHead
+from streamlearn.learning.strategies import strategies
 from tests.learners import accuracy, build, stream, written
 from tests.snapshots import same
 

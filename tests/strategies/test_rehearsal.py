@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from streamlearn.core.batch import Batch, pad
-from streamlearn.imprint import imprint
-from streamlearn.strategies.derpp import distance
+from streamlearn.learning.new_class import imprint
+from streamlearn.learning.strategies.derpp import distance
 from tests.learners import build, stream
 
 

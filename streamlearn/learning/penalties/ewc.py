@@ -10,9 +10,9 @@ from pydantic import Field
 
 from streamlearn.core import rng
 from streamlearn.core.batch import Batch
-from streamlearn.memory import ReplayMemory
-from streamlearn.penalties.base import Penalty, copies, penalties, trained
-from streamlearn.strategies import Rehearsing
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.penalties.base import Penalty, copies, penalties, trained
+from streamlearn.learning.strategies import Rehearsing
 
 
 @penalties.register("ewc")

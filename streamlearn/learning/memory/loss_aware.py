@@ -5,8 +5,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.memory.columns import Columns
-from streamlearn.memory.policy import Policy, policies
+from streamlearn.learning.memory.columns import Columns
+from streamlearn.learning.memory.policy import Policy, policies
 
 
 @policies.register("loss-aware")

@@ -4,8 +4,8 @@
 import torch
 
 from streamlearn.core.batch import Batch, concat
-from streamlearn.memory import ReplayMemory
-from streamlearn.strategies.base import Rehearsing, Strategy, strategies
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.strategies.base import Rehearsing, Strategy, strategies
 
 
 @strategies.register("er-ace")

@@ -5,8 +5,8 @@ from typing import ClassVar
 import torch
 
 from streamlearn.core.batch import Batch
-from streamlearn.memory import ReplayMemory
-from streamlearn.strategies.base import Rehearsing, Strategy, strategies
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.strategies.base import Rehearsing, Strategy, strategies
 
 
 @strategies.register("finetune")

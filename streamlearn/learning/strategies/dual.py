@@ -13,16 +13,16 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field
 
-from streamlearn.closed.effort import Effort
-from streamlearn.closed.staleness import ESTABLISHED, Staleness
 from streamlearn.core.batch import Batch, Tokens, concat, pad
-from streamlearn.memory import ReplayMemory
+from streamlearn.learning.closed_form.class_drift import ESTABLISHED, Staleness
+from streamlearn.learning.closed_form.rehearsal_schedule import Effort
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.novelty import energy
+from streamlearn.learning.strategies.base import Rehearsing, Said, finite, padded, placed, strategies
+from streamlearn.learning.strategies.exported import Exported, own_head
+from streamlearn.learning.strategies.ridge import ClosedFormConfig, Ridge, some
 from streamlearn.model.model import Model
 from streamlearn.model.trainable_top import Branch, norm_after, stack_of
-from streamlearn.strangeness import energy
-from streamlearn.strategies.base import Rehearsing, Said, finite, padded, placed, strategies
-from streamlearn.strategies.exported import Exported, own_head
-from streamlearn.strategies.ridge import ClosedFormConfig, Ridge, some
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from streamlearn.core.batch import Batch, IntArray, Tokens
 from streamlearn.core.registry import ComponentSpec, Config
-from streamlearn.memory.policy import Policy
-from streamlearn.memory.retrieval import Retrieval, Uniform
+from streamlearn.learning.memory.policy import Policy
+from streamlearn.learning.memory.retrieval import Retrieval, Uniform
 
 
 class MemoryConfig(Config):

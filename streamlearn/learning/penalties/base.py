@@ -10,9 +10,9 @@ from pydantic import Field
 from streamlearn.core.batch import Batch
 from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.core.registry import Registry
-from streamlearn.memory import ReplayMemory
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.strategies import Rehearsing
 from streamlearn.model.model import Model
-from streamlearn.strategies import Rehearsing
 
 
 class Penalty(ABC):

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from streamlearn.closed.head import RidgeHead
-from streamlearn.closed.least_squares import LeastSquares
-from streamlearn.closed.means import ClassMeans
+from streamlearn.learning.closed_form.class_means import ClassMeans
+from streamlearn.learning.closed_form.least_squares import LeastSquares
+from streamlearn.learning.closed_form.ridge_head import RidgeHead
 
 WEIGHT = 0.3  # of an event beside one with a label
 GROWTH = 20  # guesses are made anew once labels have grown by one for so many

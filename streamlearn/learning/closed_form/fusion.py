@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from streamlearn.closed.head import Evidence
+from streamlearn.learning.closed_form.ridge_head import Evidence
 
 RATE = 0.1  # of the first step; they shrink as gradients add up
 START = (20.0, 1.0, 0.0)

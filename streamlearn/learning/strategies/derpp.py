@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from streamlearn.core.batch import Batch, concat
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.memory import ReplayMemory
-from streamlearn.strategies.base import Rehearsing, Strategy, strategies
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.strategies.base import Rehearsing, Strategy, strategies
 
 
 @strategies.register("derpp")

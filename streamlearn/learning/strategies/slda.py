@@ -8,15 +8,15 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from streamlearn.closed import ClassMeans
-from streamlearn.closed.recent import Kept
 from streamlearn.core.batch import Batch, Tokens
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.memory import ReplayMemory
+from streamlearn.learning.closed_form import ClassMeans
+from streamlearn.learning.closed_form.recent_features import Kept
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.novelty import energy
+from streamlearn.learning.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
+from streamlearn.learning.strategies.exported import Exported, linear
 from streamlearn.model.model import Model
-from streamlearn.strangeness import energy
-from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
-from streamlearn.strategies.exported import Exported, linear
 
 
 @strategies.register("slda")

@@ -17,14 +17,14 @@ from streamlearn.core.batch import Batch, Sample, pad
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config
 from streamlearn.core.timing import Stages
-from streamlearn.imprint import imprint
-from streamlearn.memory import ReplayMemory
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.new_class import imprint
+from streamlearn.learning.novelty import Usual, energy
+from streamlearn.learning.penalties import Penalty
+from streamlearn.learning.strategies import Strategy
 from streamlearn.model.model import Model, digest
 from streamlearn.model.tasks import Task
 from streamlearn.model.trainable_top import stack_of
-from streamlearn.penalties import Penalty
-from streamlearn.strangeness import Usual, energy
-from streamlearn.strategies import Strategy
 
 log = logging.getLogger(__name__)
 

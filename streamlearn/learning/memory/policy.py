@@ -8,7 +8,7 @@ import numpy as np
 
 from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.core.registry import Registry
-from streamlearn.memory.columns import Columns
+from streamlearn.learning.memory.columns import Columns
 
 
 class Policy(ABC):

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from streamlearn.closed.features import CENTRING, LayerFeatures
-from streamlearn.closed.least_squares import BLOCK, LeastSquares
-from streamlearn.closed.means import ClassMeans, home
-from streamlearn.closed.recent import Kept
+from streamlearn.learning.closed_form.class_means import ClassMeans, home
+from streamlearn.learning.closed_form.least_squares import BLOCK, LeastSquares
+from streamlearn.learning.closed_form.random_features import CENTRING, LayerFeatures
+from streamlearn.learning.closed_form.recent_features import Kept
 
 FEW = 20.0  # labels after which a class's mean has half its say
 PLAIN = 6.0  # weight of the centred features themselves beside the random ones

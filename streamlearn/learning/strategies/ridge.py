@@ -10,18 +10,18 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from streamlearn.closed import HearingHead, RidgeHead
-from streamlearn.closed.fusion import Fusion
-from streamlearn.closed.head import Evidence
-from streamlearn.closed.recent import Kept
 from streamlearn.core.batch import Batch, Tokens, pad
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.memory import ReplayMemory
+from streamlearn.learning.closed_form import HearingHead, RidgeHead
+from streamlearn.learning.closed_form.fusion import Fusion
+from streamlearn.learning.closed_form.recent_features import Kept
+from streamlearn.learning.closed_form.ridge_head import Evidence
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.novelty import energy
+from streamlearn.learning.strategies.base import ClosedForm, Rehearsing, Said, finite, padded, placed, strategies
+from streamlearn.learning.strategies.exported import Exported, linear
 from streamlearn.model.model import Model
-from streamlearn.strangeness import energy
-from streamlearn.strategies.base import ClosedForm, Rehearsing, Said, finite, padded, placed, strategies
-from streamlearn.strategies.exported import Exported, linear
 
 
 class ClosedFormConfig(BaseConfig):

@@ -9,9 +9,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from streamlearn.core.batch import Batch
-from streamlearn.memory import ReplayMemory
-from streamlearn.penalties.base import Penalty, copies, penalties, trained
-from streamlearn.strategies import Rehearsing
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.penalties.base import Penalty, copies, penalties, trained
+from streamlearn.learning.strategies import Rehearsing
 
 
 @penalties.register("lwf")

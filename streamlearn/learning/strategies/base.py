@@ -8,14 +8,14 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from streamlearn.closed.recent import Kept, Recent
 from streamlearn.core.batch import Batch, Tokens
 from streamlearn.core.registry import Config, Registry
-from streamlearn.strangeness import energy
-from streamlearn.strategies.exported import Exported, own_head
+from streamlearn.learning.closed_form.recent_features import Kept, Recent
+from streamlearn.learning.novelty import energy
+from streamlearn.learning.strategies.exported import Exported, own_head
 
 if TYPE_CHECKING:
-    from streamlearn.memory import ReplayMemory
+    from streamlearn.learning.memory import ReplayMemory
     from streamlearn.model.model import Model
     from streamlearn.model.tasks import Task
 

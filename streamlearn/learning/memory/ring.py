@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from streamlearn.memory.columns import Columns
-from streamlearn.memory.policy import Policy, policies
+from streamlearn.learning.memory.columns import Columns
+from streamlearn.learning.memory.policy import Policy, policies
 
 
 @policies.register("ring")

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from streamlearn.closed import ClassMeans
-from streamlearn.closed.recent import Kept
 from streamlearn.core.batch import Batch, Tokens
-from streamlearn.memory import ReplayMemory
+from streamlearn.learning.closed_form import ClassMeans
+from streamlearn.learning.closed_form.recent_features import Kept
+from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.novelty import energy
+from streamlearn.learning.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
+from streamlearn.learning.strategies.exported import Exported, linear
 from streamlearn.model.model import Model
-from streamlearn.strangeness import energy
-from streamlearn.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
-from streamlearn.strategies.exported import Exported, linear
 
 SHARPNESS = 20.0  # cosines times this are the scores before softmax
 

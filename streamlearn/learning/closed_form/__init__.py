@@ -1,0 +1,10 @@
+"""Heads with a closed form: statistics of a frozen encoder's features, from which the best weights follow exactly."""
+
+from streamlearn.learning.closed_form.class_means import ClassMeans
+from streamlearn.learning.closed_form.least_squares import LeastSquares
+from streamlearn.learning.closed_form.random_features import LayerFeatures
+from streamlearn.learning.closed_form.recent_features import Recent
+from streamlearn.learning.closed_form.ridge_head import RidgeHead
+from streamlearn.learning.closed_form.self_training import HearingHead
+
+__all__ = ["ClassMeans", "HearingHead", "LayerFeatures", "LeastSquares", "Recent", "RidgeHead"]
