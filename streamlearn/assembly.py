@@ -28,9 +28,9 @@ from streamlearn.learning.strategies import strategies
 from streamlearn.measures import Measures
 from streamlearn.model.model import load as load_model
 from streamlearn.model.tasks import Task, tasks
-from streamlearn.predictor import ServedModel
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
+from streamlearn.serving.predictor import ServedModel
 from streamlearn.settings import Settings
 from streamlearn.stream.events import EventDecoder
 from streamlearn.stream.fields import KEY

@@ -15,13 +15,13 @@ from streamlearn.core.logs import LogsConfig
 from streamlearn.core.registry import ComponentSpec, Config, Registry
 from streamlearn.evaluation.drift import SIGNALS, detectors, fits
 from streamlearn.evaluation.probes import ProbesConfig
-from streamlearn.label_requests import LabelRequestsConfig
 from streamlearn.learning.learner import LearnerConfig
 from streamlearn.learning.memory import MemoryConfig, policies, retrievals
 from streamlearn.learning.penalties import penalties
 from streamlearn.learning.strategies import strategies
 from streamlearn.model.model import ModelConfig
 from streamlearn.model.tasks import tasks
+from streamlearn.serving.label_requests import LabelRequestsConfig
 from streamlearn.stream.events import Fields
 from streamlearn.stream.joiner import JoinerConfig
 

@@ -4,10 +4,10 @@ from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
-from streamlearn.answering import KILLED
 from streamlearn.core.batch import Sample
 from streamlearn.measures import Seen
-from streamlearn.predictor import Answer
+from streamlearn.serving.crash_isolation import KILLED
+from streamlearn.serving.predictor import Answer
 from streamlearn.stream.dead_letters import DeadLetter
 from streamlearn.stream.dead_letters import crashed as dead
 from streamlearn.stream.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction

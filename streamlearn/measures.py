@@ -16,7 +16,7 @@ from streamlearn.evaluation.probes import Probes, Result
 from streamlearn.learning.memory import ReplayMemory
 from streamlearn.model.model import Model
 from streamlearn.model.tasks import Labels
-from streamlearn.predictor import Answer, ServedModel
+from streamlearn.serving.predictor import Answer, ServedModel
 from streamlearn.stream.events import Event, Prediction
 from streamlearn.stream.joiner import Join
 from streamlearn.stream.pending import Joined

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import orjson
 
-from streamlearn import pretrained
 from streamlearn.assembly import assemble, client_settings, open_inputs, open_journal
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import journal
@@ -23,6 +22,7 @@ from streamlearn.durability.snapshots import Snapshots
 from streamlearn.learning.strategies import strategies
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
+from streamlearn.serving import hugging_face as pretrained
 from streamlearn.settings import Settings
 from streamlearn.settings import load as load_settings
 from streamlearn.stream.events import Place, Prediction

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from streamlearn.answering import Answering
 from streamlearn.config import Root
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.timing import Stages
@@ -31,11 +30,12 @@ from streamlearn.erasure import erase
 from streamlearn.evaluation.drift import Detection
 from streamlearn.evaluation.probes import Result
 from streamlearn.intake import Intake, Prepared
-from streamlearn.label_requests import LabelRequests
 from streamlearn.learning.learner import Learner, Update
 from streamlearn.measures import Measures, Seen
-from streamlearn.prediction import predictions
-from streamlearn.predictor import Answer, Predictor
+from streamlearn.serving.crash_isolation import Answering
+from streamlearn.serving.label_requests import LabelRequests
+from streamlearn.serving.predictions import predictions
+from streamlearn.serving.predictor import Answer, Predictor
 from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.stream.dead_letters import crashed as dead
 from streamlearn.stream.events import Event, Place, Prediction, encode_predictions

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from streamlearn import pretrained
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability.snapshots import Loaded, Snapshots
@@ -20,6 +19,7 @@ from streamlearn.learning.learner import statistics
 from streamlearn.learning.strategies import Strategy, strategies
 from streamlearn.model.model import Model, ModelConfig, digest
 from streamlearn.model.model import load as load_model
+from streamlearn.serving import hugging_face as pretrained
 from streamlearn.stream.pending import unpack_texts
 
 

@@ -16,8 +16,8 @@ from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints, journal
 from streamlearn.measures import Seen
-from streamlearn.predictor import Answer
 from streamlearn.service import Progress, Service, Turn, Warmed
+from streamlearn.serving.predictor import Answer
 from streamlearn.stream.events import Decoded, Event, EventDecoder
 from streamlearn.stream.joiner import Join
 from streamlearn.stream.labelled_files import Row, WarmFile

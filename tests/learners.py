@@ -13,7 +13,7 @@ from streamlearn.learning.penalties import penalties
 from streamlearn.learning.strategies import strategies
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.model.tasks import tasks
-from streamlearn.predictor import ServedModel
+from streamlearn.serving.predictor import ServedModel
 from tests.models import WORDS
 
 

@@ -11,12 +11,12 @@ import typer
 import yaml
 from jsonschema import Draft202012Validator
 
-from streamlearn import pretrained
 from streamlearn.cli import app
 from streamlearn.config import COMPONENTS, Root, schema
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.docs import files
 from streamlearn.exporter import CATALOGUE, HISTOGRAMS
+from streamlearn.serving import hugging_face as pretrained
 from streamlearn.settings import load
 from tests.learners import build, stream
 

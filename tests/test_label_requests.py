@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from streamlearn.evaluation.probe_store import chance
-from streamlearn.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, LabelRequestsConfig, doubt
 from streamlearn.model.tasks import Scores
-from streamlearn.predictor import Answer
 from streamlearn.schemas import schemas
+from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, LabelRequestsConfig, doubt
+from streamlearn.serving.predictor import Answer
 from streamlearn.stream.transport import Message
 from tests.test_recovery import Past, dying, image
 

@@ -12,7 +12,7 @@ from streamlearn.learning.memory import ReplayMemory, policies
 from streamlearn.learning.strategies import Strategy, strategies
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.model.tasks import tasks
-from streamlearn.predictor import ServedModel
+from streamlearn.serving.predictor import ServedModel
 from tests.models import WORDS
 
 STRATEGIES = list(strategies)

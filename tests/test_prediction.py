@@ -13,8 +13,8 @@ from streamlearn.exporter import ServiceCollector
 from streamlearn.learning.novelty import ENOUGH
 from streamlearn.learning.strategies import strategies
 from streamlearn.model.tasks import Scores
-from streamlearn.prediction import predictions
-from streamlearn.predictor import Answer
+from streamlearn.serving.predictions import predictions
+from streamlearn.serving.predictor import Answer
 from streamlearn.stream.events import Event, Place
 from tests.test_service import World, labelled
 

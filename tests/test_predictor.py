@@ -3,7 +3,7 @@
 import numpy as np
 
 from streamlearn.model.tasks import Scores
-from streamlearn.predictor import Answer, joined
+from streamlearn.serving.predictor import Answer, joined
 
 
 def answer(n, start=0):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from streamlearn.evaluate.figures import Flags, Names, Point
 from streamlearn.evaluate.robustness import misspelt
 from streamlearn.evaluate.streams import Labelled
-from streamlearn.predictor import ServedModel
+from streamlearn.serving.predictor import ServedModel
 
 CHUNK = 512  # samples answered at once: between two of them an interruption is noticed
 STEPS = (1, 2, 3, 5, 8, 12, 20)  # labels of a new class after which its test samples are asked

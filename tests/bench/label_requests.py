@@ -20,9 +20,9 @@ from streamlearn.config import Root
 from streamlearn.core.batch import Sample
 from streamlearn.evaluate.command import Request, configured
 from streamlearn.evaluate.streams import Row, read
-from streamlearn.label_requests import LabelRequests, LabelRequestsConfig
-from streamlearn.prediction import predictions
 from streamlearn.service import Service
+from streamlearn.serving.label_requests import LabelRequests, LabelRequestsConfig
+from streamlearn.serving.predictions import predictions
 from streamlearn.stream.events import Event, Place
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 

@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from streamlearn.assembly import assemble, client_settings, connected
 from streamlearn.core.batch import IntArray
 from streamlearn.model.tasks import Scores
-from streamlearn.predictor import Answer
 from streamlearn.service import Limits
+from streamlearn.serving.predictor import Answer
 from streamlearn.settings import check
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.outlet import KafkaOutlet

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from streamlearn.predictor import Answer
+from streamlearn.serving.predictor import Answer
 from streamlearn.stream.events import Event, Prediction
 
 DIGITS = 6  # of scores; more say nothing

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from streamlearn.core.registry import Config
 from streamlearn.evaluation.probe_store import chance
-from streamlearn.predictor import Answer
+from streamlearn.serving.predictor import Answer
 from streamlearn.stream.events import Event, Prediction
 
 WINDOW = 1000  # the latest events, which say what doubt is high

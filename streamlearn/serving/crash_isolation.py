@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.predictor import Answer, Predictor, joined
+from streamlearn.serving.predictor import Answer, Predictor, joined
 from streamlearn.stream.events import Event, Place
 
 log = logging.getLogger(__name__)
