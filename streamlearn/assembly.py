@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streamlearn import fingerprint
+from streamlearn.config import fingerprint
+from streamlearn.config.settings import Settings
 from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.core.timing import Stages
 from streamlearn.durability.journal_reader import JournalLog, Writer
@@ -31,7 +32,6 @@ from streamlearn.model.tasks import Task, tasks
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.serving.predictor import ServedModel
-from streamlearn.settings import Settings
 from streamlearn.stream.events import EventDecoder
 from streamlearn.stream.fields import KEY
 from streamlearn.stream.joiner import Joiner

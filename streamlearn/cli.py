@@ -240,7 +240,7 @@ def export(
 @config_app.command("show", epilog="Example: streamlearn config show support.yaml")
 def config_show(config: ConfigFile, sets: Sets = None) -> None:
     """Print the whole effective configuration, each value with where it comes from. Secrets are hidden."""
-    from streamlearn.settings import load
+    from streamlearn.config.settings import load
 
     typer.echo(load(config, sets or []).show())
 
@@ -248,8 +248,8 @@ def config_show(config: ConfigFile, sets: Sets = None) -> None:
 @config_app.command("check", epilog="Example: streamlearn config check support.yaml")
 def config_check(config: ConfigFile, sets: Sets = None) -> None:
     """Check a configuration without starting anything."""
-    from streamlearn.ignored import ignored
-    from streamlearn.settings import load
+    from streamlearn.config.ignored import ignored
+    from streamlearn.config.settings import load
     from streamlearn.stream.labelled_files import WarmFile
 
     settings = load(config, sets or [])
@@ -269,7 +269,7 @@ def config_schema(
     """Print the JSON Schema of the configuration file."""
     import json
 
-    from streamlearn.config import schema
+    from streamlearn.config.tree import schema
 
     del config
     typer.echo(json.dumps(schema(), indent=2))

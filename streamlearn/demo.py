@@ -23,11 +23,11 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlearn.assembly import assemble, connected
+from streamlearn.config.settings import Settings, check
 from streamlearn.core.errors import ConfigError
 from streamlearn.run import signals, waiting
 from streamlearn.scenarios.story import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service import Service, Turn
-from streamlearn.settings import Settings, check
 from streamlearn.state import Dashboard
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
 from streamlearn.stream.kafka.outlet import KafkaOutlet

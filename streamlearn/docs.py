@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from streamlearn.config import COMPONENTS, Root, schema
+from streamlearn.config.tree import COMPONENTS, Root, schema
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 
-from streamlearn import fingerprint
+from streamlearn.config import fingerprint
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError
 from streamlearn.durability import failpoints, journal
 from streamlearn.durability.journal import Pointer

@@ -14,6 +14,8 @@ from pathlib import Path
 import orjson
 
 from streamlearn.assembly import assemble, client_settings, open_inputs, open_journal
+from streamlearn.config.settings import Settings
+from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import journal
 from streamlearn.durability.journal_reader import Entry
@@ -23,8 +25,6 @@ from streamlearn.learning.strategies import strategies
 from streamlearn.recovery import Recovery
 from streamlearn.service import Service
 from streamlearn.serving import hugging_face as pretrained
-from streamlearn.settings import Settings
-from streamlearn.settings import load as load_settings
 from streamlearn.stream.events import Place, Prediction
 from streamlearn.stream.kafka.source import KafkaSettings, read
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource

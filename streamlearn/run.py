@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from streamlearn.assembly import assemble, connected, reach
+from streamlearn.config.ignored import ignored
+from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError
 from streamlearn.core.logs import setup as setup_logs
 from streamlearn.durability import failpoints
-from streamlearn.ignored import ignored
 from streamlearn.service import Limits, Progress, Service, Turn
-from streamlearn.settings import load as load_settings
 from streamlearn.state import Dashboard
 from streamlearn.web import serve
 

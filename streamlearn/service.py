@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from streamlearn.config import Root
+from streamlearn.config.tree import Root
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.timing import Stages
 from streamlearn.corrections import correct

@@ -12,12 +12,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from streamlearn.cli import app
-from streamlearn.config import COMPONENTS, Root, schema
+from streamlearn.config.settings import load
+from streamlearn.config.tree import COMPONENTS, Root, schema
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.docs import files
 from streamlearn.exporter import CATALOGUE, HISTOGRAMS
 from streamlearn.serving import hugging_face as pretrained
-from streamlearn.settings import load
 from tests.learners import build, stream
 
 ROOT = Path(__file__).parent.parent

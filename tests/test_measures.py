@@ -6,10 +6,10 @@ import math
 import orjson
 import pytest
 
+from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.drift import SIGNALS
 from streamlearn.evaluation.prequential import Prequential
-from streamlearn.settings import check
 from tests.test_service import World, labelled
 
 

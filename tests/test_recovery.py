@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from streamlearn.assembly import assemble
+from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError, TransactionAbortedError
 from streamlearn.durability import failpoints, journal
 from streamlearn.durability.journal_reader import JournalLog
@@ -28,7 +29,6 @@ from streamlearn.durability.recovery_plan import DEATHS, plan
 from streamlearn.durability.snapshots import Snapshots
 from streamlearn.keeper import SnapshotKeeper
 from streamlearn.recovery import Recovery
-from streamlearn.settings import check
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message, TopicPartition
 

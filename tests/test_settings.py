@@ -5,11 +5,11 @@ import os
 import pytest
 import yaml
 
-from streamlearn import fingerprint
+from streamlearn.config import fingerprint
+from streamlearn.config.ignored import ignored
+from streamlearn.config.settings import check, load
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.drift import SIGNALS
-from streamlearn.ignored import ignored
-from streamlearn.settings import check, load
 
 MINIMAL = """\
 name: support

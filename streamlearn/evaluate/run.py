@@ -12,16 +12,16 @@ import numpy as np
 import torch
 
 from streamlearn.assembly import assemble
+from streamlearn.config.fingerprint import configuration
+from streamlearn.config.settings import Settings
 from streamlearn.evaluate import figures
 from streamlearn.evaluate.examiner import Exam, Examiner, StoppedError
 from streamlearn.evaluate.figures import Flags, finite
 from streamlearn.evaluate.robustness import mislabelled
 from streamlearn.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
 from streamlearn.evaluation import forgetting as continual
-from streamlearn.fingerprint import configuration
 from streamlearn.learning.learner import Learner
 from streamlearn.service import Limits, Service, Turn
-from streamlearn.settings import Settings
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from river import drift
 
-from streamlearn.config import DriftConfig
+from streamlearn.config.tree import DriftConfig
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.evaluation.drift import Monitor, Novelty, detectors
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.assembly import assemble
-from streamlearn.config import Root
+from streamlearn.config.tree import Root
 from streamlearn.core.batch import Sample
 from streamlearn.evaluate.command import Request, configured
 from streamlearn.evaluate.streams import Row, read

@@ -14,7 +14,7 @@ import typer
 import yaml
 
 from streamlearn.cli import app
-from streamlearn.settings import load
+from streamlearn.config.settings import load
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamlearn.config import Root, at, component, derive, places, registry
+from streamlearn.config.tree import Root, at, component, derive, places, registry
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec, Config
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from streamlearn.config import Root
+from streamlearn.config.tree import Root
 from streamlearn.learning.penalties import penalties
 from streamlearn.learning.strategies import strategies
 

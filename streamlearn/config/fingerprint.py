@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from streamlearn.config import Root, at, component, places
+from streamlearn.config.tree import Root, at, component, places
 
 # What may change at any time: nothing that is learned depends on it.
 FREE: Final = frozenset(
