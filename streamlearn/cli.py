@@ -56,7 +56,7 @@ def run(
     """
     _log()
     from streamlearn.run import run as run_service
-    from streamlearn.service import Limits
+    from streamlearn.service.loop import Limits
 
     run_service(config, sets or [], Limits(max_events, until_idle), json_output=json_output)
 

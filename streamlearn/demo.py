@@ -22,12 +22,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streamlearn.assembly import assemble, connected
 from streamlearn.config.settings import Settings, check
 from streamlearn.core.errors import ConfigError
 from streamlearn.run import signals, waiting
 from streamlearn.scenarios.story import SCENARIOS, Scenario, ScenarioEvent
-from streamlearn.service import Service, Turn
+from streamlearn.service.assembly import assemble, connected
+from streamlearn.service.loop import Service, Turn
 from streamlearn.state import Dashboard
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
 from streamlearn.stream.kafka.outlet import KafkaOutlet

@@ -14,7 +14,7 @@ from streamlearn.core.timing import Histogram
 from streamlearn.stream.dead_letters import Reason
 
 if TYPE_CHECKING:
-    from streamlearn.service import Service
+    from streamlearn.service.loop import Service
 
 OTHER = "other"
 REASONS = get_args(Reason)  # each from the start: a series that begins at 1 hides its first rise

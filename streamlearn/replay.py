@@ -13,7 +13,6 @@ from pathlib import Path
 
 import orjson
 
-from streamlearn.assembly import assemble, client_settings, open_inputs, open_journal
 from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, StreamlearnError
@@ -22,8 +21,9 @@ from streamlearn.durability.journal_reader import Entry
 from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
 from streamlearn.learning.strategies import strategies
-from streamlearn.recovery import Recovery
-from streamlearn.service import Service
+from streamlearn.service.assembly import assemble, client_settings, open_inputs, open_journal
+from streamlearn.service.loop import Service
+from streamlearn.service.recovery import Recovery
 from streamlearn.serving import hugging_face as pretrained
 from streamlearn.stream.events import Place, Prediction
 from streamlearn.stream.kafka.source import KafkaSettings, read

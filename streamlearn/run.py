@@ -13,13 +13,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamlearn.assembly import assemble, connected, reach
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError
 from streamlearn.core.logs import setup as setup_logs
 from streamlearn.durability import failpoints
-from streamlearn.service import Limits, Progress, Service, Turn
+from streamlearn.service.assembly import assemble, connected, reach
+from streamlearn.service.loop import Limits, Progress, Service, Turn
 from streamlearn.state import Dashboard
 from streamlearn.web import serve
 

@@ -31,7 +31,7 @@ from streamlearn import __version__
 from streamlearn.stream.events import Event, Prediction
 
 if TYPE_CHECKING:
-    from streamlearn.service import Service, Turn
+    from streamlearn.service.loop import Service, Turn
 
 SAMPLE_SECONDS = 1.0
 RATE_SAMPLES = 10  # what "events a second" looks back on

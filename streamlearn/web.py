@@ -23,7 +23,7 @@ from streamlearn.exporter import ServiceCollector
 from streamlearn.state import Dashboard, state
 
 if TYPE_CHECKING:
-    from streamlearn.service import Service
+    from streamlearn.service.loop import Service
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from streamlearn import snapshot
-from streamlearn.assembly import made_by
 from streamlearn.core.batch import pad
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability.snapshots import Snapshots, name
 from streamlearn.learning.strategies import Ridge, strategies
 from streamlearn.model.model import ModelConfig, load
+from streamlearn.service.assembly import made_by
 from streamlearn.serving import hugging_face as pretrained
 from tests.models import WORDS, save
 from tests.test_docs import ROOT, blocks

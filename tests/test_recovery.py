@@ -19,7 +19,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from streamlearn.assembly import assemble
 from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError, TransactionAbortedError
 from streamlearn.durability import failpoints, journal
@@ -27,8 +26,9 @@ from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.publisher import ATTEMPTS
 from streamlearn.durability.recovery_plan import DEATHS, plan
 from streamlearn.durability.snapshots import Snapshots
-from streamlearn.keeper import SnapshotKeeper
-from streamlearn.recovery import Recovery
+from streamlearn.service.assembly import assemble
+from streamlearn.service.recovery import Recovery
+from streamlearn.service.snapshot_keeper import SnapshotKeeper
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message, TopicPartition
 

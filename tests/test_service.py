@@ -11,11 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn import web
-from streamlearn.assembly import assemble
 from streamlearn.config.settings import check
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.run import Reporter
-from streamlearn.service import GARBAGE, Limits
+from streamlearn.service.assembly import assemble
+from streamlearn.service.loop import GARBAGE, Limits
 from streamlearn.serving.crash_isolation import CRASHES_IN_A_ROW
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource

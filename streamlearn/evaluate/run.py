@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamlearn.assembly import assemble
 from streamlearn.config.fingerprint import configuration
 from streamlearn.config.settings import Settings
 from streamlearn.evaluate import figures
@@ -21,7 +20,8 @@ from streamlearn.evaluate.robustness import mislabelled
 from streamlearn.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
 from streamlearn.evaluation import forgetting as continual
 from streamlearn.learning.learner import Learner
-from streamlearn.service import Limits, Service, Turn
+from streamlearn.service.assembly import assemble
+from streamlearn.service.loop import Limits, Service, Turn
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message
 

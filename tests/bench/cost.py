@@ -23,7 +23,7 @@ import torch
 from streamlearn.core.batch import pad
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import service_on
-from streamlearn.service import Service
+from streamlearn.service.loop import Service
 from streamlearn.stream.memory_log import MemoryLog
 from streamlearn.stream.transport import Message
 

@@ -18,7 +18,7 @@ from random import Random
 import numpy as np
 
 from streamlearn.model.tasks import Labels, Scores
-from streamlearn.service import GARBAGE
+from streamlearn.service.loop import GARBAGE
 from streamlearn.stream.events import Event, Label, Place, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
 from streamlearn.stream.pending import Served

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.assembly import assemble
 from streamlearn.config.tree import Root
 from streamlearn.core.batch import Sample
 from streamlearn.evaluate.command import Request, configured
 from streamlearn.evaluate.streams import Row, read
-from streamlearn.service import Service
+from streamlearn.service.assembly import assemble
+from streamlearn.service.loop import Service
 from streamlearn.serving.label_requests import LabelRequests, LabelRequestsConfig
 from streamlearn.serving.predictions import predictions
 from streamlearn.stream.events import Event, Place

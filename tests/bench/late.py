@@ -18,7 +18,7 @@ import orjson
 
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import Job, service_on
-from streamlearn.service import Service
+from streamlearn.service.loop import Service
 from streamlearn.stream.memory_log import MemoryLog
 from streamlearn.stream.transport import Message
 from tests.late import Plan, plan

@@ -20,7 +20,7 @@ import orjson
 from streamlearn.evaluate.command import Request, planned
 from streamlearn.evaluate.run import Lap
 from streamlearn.evaluate.streams import labels_of
-from streamlearn.service import Limits, Service, Turn
+from streamlearn.service.loop import Limits, Service, Turn
 from streamlearn.stream.events import Prediction
 from streamlearn.stream.transport import Message
 

@@ -19,11 +19,11 @@ import confluent_kafka as ck
 import numpy as np
 from pydantic import BaseModel
 
-from streamlearn.assembly import assemble, client_settings, connected
 from streamlearn.config.settings import check
 from streamlearn.core.batch import IntArray
 from streamlearn.model.tasks import Scores
-from streamlearn.service import Limits
+from streamlearn.service.assembly import assemble, client_settings, connected
+from streamlearn.service.loop import Limits
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.outlet import KafkaOutlet

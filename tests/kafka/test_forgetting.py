@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from streamlearn.assembly import assemble, connected
 from streamlearn.config.settings import check
 from streamlearn.evaluation.forgetting import offline
-from streamlearn.service import Limits
+from streamlearn.service.assembly import assemble, connected
+from streamlearn.service.loop import Limits
 from streamlearn.state import Dashboard
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import KafkaSettings

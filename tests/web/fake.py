@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.core.timing import Stages
+from streamlearn.service.totals import Totals
 from streamlearn.stream.events import Event, Place, Prediction
 from streamlearn.stream.transport import TopicPartition
-from streamlearn.totals import Totals
 
 SIGNALS = (
     ("adwin", "error"),

@@ -17,10 +17,10 @@ from streamlearn.durability.journal import Pointer
 from streamlearn.durability.journal_reader import Entry, JournalLog, Refetch
 from streamlearn.durability.recovery_plan import Plan, tail
 from streamlearn.durability.snapshots import DamagedSnapshotError, Snapshots
-from streamlearn.service import Progress, Service, Turn
+from streamlearn.service.loop import Progress, Service, Turn
+from streamlearn.service.warm_start import WarmStart
 from streamlearn.stream.events import Place
 from streamlearn.stream.transport import Source, TopicPartition
-from streamlearn.warm import WarmStart
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from streamlearn.durability import failpoints, journal
 from streamlearn.durability import snapshots as checkpoint
 from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.snapshots import SnapshotError, Snapshots
-from streamlearn.recovery import place_of
-from streamlearn.service import Service
+from streamlearn.service.loop import Service
+from streamlearn.service.recovery import place_of
 from streamlearn.stream.events import Place
 
 log = logging.getLogger(__name__)

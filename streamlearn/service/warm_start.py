@@ -15,8 +15,8 @@ from typing import NamedTuple
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints, journal
-from streamlearn.measures import Seen
-from streamlearn.service import Progress, Service, Turn, Warmed
+from streamlearn.service.loop import Progress, Service, Turn, Warmed
+from streamlearn.service.measures import Seen
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.events import Decoded, Event, EventDecoder
 from streamlearn.stream.joiner import Join

@@ -19,18 +19,19 @@ from streamlearn.durability.snapshots import Snapshots
 from streamlearn.evaluation.drift import Monitor, Novelty
 from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes
-from streamlearn.intake import Intake
-from streamlearn.keeper import SnapshotKeeper
 from streamlearn.learning.closed_form import Recent
 from streamlearn.learning.learner import Learner
 from streamlearn.learning.memory import ReplayMemory, policies, retrievals
 from streamlearn.learning.penalties import penalties
 from streamlearn.learning.strategies import strategies
-from streamlearn.measures import Measures
 from streamlearn.model.model import load as load_model
 from streamlearn.model.tasks import Task, tasks
-from streamlearn.recovery import Recovery
-from streamlearn.service import Service
+from streamlearn.service.intake import Intake
+from streamlearn.service.loop import Service
+from streamlearn.service.measures import Measures
+from streamlearn.service.recovery import Recovery
+from streamlearn.service.snapshot_keeper import SnapshotKeeper
+from streamlearn.service.warm_start import WarmStart
 from streamlearn.serving.predictor import ServedModel
 from streamlearn.stream.events import EventDecoder
 from streamlearn.stream.fields import KEY
@@ -42,7 +43,6 @@ from streamlearn.stream.kafka.source import KafkaSettings, KafkaSource
 from streamlearn.stream.labelled_files import WarmFile
 from streamlearn.stream.time_ordered import TimeOrdered
 from streamlearn.stream.transport import Outlet, Source, TopicPartition
-from streamlearn.warm import WarmStart
 
 log = logging.getLogger(__name__)
 

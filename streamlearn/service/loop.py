@@ -23,15 +23,16 @@ import numpy as np
 from streamlearn.config.tree import Root
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.timing import Stages
-from streamlearn.corrections import correct
 from streamlearn.durability import failpoints, journal
 from streamlearn.durability.publisher import Publisher
-from streamlearn.erasure import erase
 from streamlearn.evaluation.drift import Detection
 from streamlearn.evaluation.probes import Result
-from streamlearn.intake import Intake, Prepared
 from streamlearn.learning.learner import Learner, Update
-from streamlearn.measures import Measures, Seen
+from streamlearn.service.corrections import correct
+from streamlearn.service.erasure import erase
+from streamlearn.service.intake import Intake, Prepared
+from streamlearn.service.measures import Measures, Seen
+from streamlearn.service.totals import Totals
 from streamlearn.serving.crash_isolation import Answering
 from streamlearn.serving.label_requests import LabelRequests
 from streamlearn.serving.predictions import predictions
@@ -41,7 +42,6 @@ from streamlearn.stream.dead_letters import crashed as dead
 from streamlearn.stream.events import Event, Place, Prediction, encode_predictions
 from streamlearn.stream.time_ordered import TimeOrdered
 from streamlearn.stream.transport import Range, Record, TopicPartition, canonical, ranges
-from streamlearn.totals import Totals
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from streamlearn.learning.learner import Learner
-from streamlearn.measures import Measures
+from streamlearn.service.measures import Measures
 
 
 def erase(ids: Sequence[str], learner: Learner, measures: Measures) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from streamlearn.learning.learner import Learner
-from streamlearn.measures import Measures
+from streamlearn.service.measures import Measures
 
 
 def correct(corrections: Mapping[str, str], learner: Learner, measures: Measures) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 from streamlearn.core.batch import Sample
-from streamlearn.measures import Seen
+from streamlearn.service.measures import Seen
 from streamlearn.serving.crash_isolation import KILLED
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.dead_letters import DeadLetter
