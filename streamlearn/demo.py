@@ -24,16 +24,16 @@ from rich.text import Text
 
 from streamlearn.config.settings import Settings, check
 from streamlearn.core.errors import ConfigError
+from streamlearn.observability.status import Dashboard
+from streamlearn.observability.web import serve
 from streamlearn.run import signals, waiting
 from streamlearn.scenarios.story import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service.assembly import assemble, connected
 from streamlearn.service.loop import Service, Turn
-from streamlearn.state import Dashboard
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
 from streamlearn.stream.kafka.outlet import KafkaOutlet
 from streamlearn.stream.kafka.source import KafkaSettings
 from streamlearn.stream.transport import Message
-from streamlearn.web import serve
 
 SEED = 0
 CHUNK = 48  # events produced before the services take their turns: they see the stream in its order

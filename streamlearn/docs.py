@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from streamlearn.config.tree import COMPONENTS, Root, schema
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry
+from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry
 
 HEADER = "<!-- Generated: edit the descriptions in the code, then run `python -m streamlearn.docs`. -->"
 

@@ -18,10 +18,10 @@ from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError
 from streamlearn.core.logs import setup as setup_logs
 from streamlearn.durability import failpoints
+from streamlearn.observability.status import Dashboard
+from streamlearn.observability.web import serve
 from streamlearn.service.assembly import assemble, connected, reach
 from streamlearn.service.loop import Limits, Progress, Service, Turn
-from streamlearn.state import Dashboard
-from streamlearn.web import serve
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from streamlearn.config.settings import load
 from streamlearn.config.tree import COMPONENTS, Root, schema
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.docs import files
-from streamlearn.exporter import CATALOGUE, HISTOGRAMS
+from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS
 from streamlearn.serving import hugging_face as pretrained
 from tests.learners import build, stream
 

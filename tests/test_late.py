@@ -9,8 +9,8 @@ import torch
 
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints
-from streamlearn.exporter import CATALOGUE
-from streamlearn.state import state
+from streamlearn.observability.exporter import CATALOGUE
+from streamlearn.observability.status import state
 from streamlearn.stream.transport import Message
 from tests.late import SHARES, invented, plan
 from tests.snapshots import same

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamlearn.exporter import ServiceCollector
 from streamlearn.learning.novelty import ENOUGH
 from streamlearn.learning.strategies import strategies
 from streamlearn.model.tasks import Scores
+from streamlearn.observability.exporter import ServiceCollector
 from streamlearn.serving.predictions import predictions
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.events import Event, Place

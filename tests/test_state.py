@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.state import DETECTIONS, RECENT, TEXT, Dashboard, History, Point, state
+from streamlearn.observability.status import DETECTIONS, RECENT, TEXT, Dashboard, History, Point, state
 from tests.test_service import World, labelled
 from tests.web.fake import FakeService, Reading, row, story, turn
 

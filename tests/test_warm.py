@@ -12,10 +12,10 @@ import torch
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints, journal
 from streamlearn.evaluate.command import Request, planned
+from streamlearn.observability.status import status
+from streamlearn.observability.web import readiness
 from streamlearn.service.warm_start import WarmStart
-from streamlearn.state import status
 from streamlearn.stream.transport import Message
-from streamlearn.web import readiness
 from tests.models import save
 from tests.test_recovery import Died, Past, dying, image
 

@@ -10,12 +10,12 @@ import torch
 
 from streamlearn.config.settings import check
 from streamlearn.evaluation.forgetting import offline
+from streamlearn.observability.status import Dashboard
+from streamlearn.observability.web import serve
 from streamlearn.service.assembly import assemble, connected
 from streamlearn.service.loop import Limits
-from streamlearn.state import Dashboard
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import KafkaSettings
-from streamlearn.web import serve
 from tests.kafka.helpers import produce
 from tests.kafka.prometheus import prometheus, scraped
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from streamlearn.state import Dashboard, state
-from streamlearn.web import serve
+from streamlearn.observability.status import Dashboard, state
+from streamlearn.observability.web import serve
 from tests.web.fake import FakeService, Reading, row, story, turn
 
 pytestmark = pytest.mark.tool("chromium")

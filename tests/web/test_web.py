@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.state import Dashboard
-from streamlearn.web import PAGES, serve
+from streamlearn.observability.status import Dashboard
+from streamlearn.observability.web import PAGES, serve
 from tests.web.fake import FakeService, story
 
 

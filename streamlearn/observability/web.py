@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.exporter import ServiceCollector
-from streamlearn.state import Dashboard, state
+from streamlearn.observability.exporter import ServiceCollector
+from streamlearn.observability.status import Dashboard, state
 
 if TYPE_CHECKING:
     from streamlearn.service.loop import Service
