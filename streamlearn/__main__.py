@@ -1,3 +1,3 @@
-from streamlearn.cli import main
+from streamlearn.commands.cli import main
 
 main()

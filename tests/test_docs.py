@@ -11,11 +11,11 @@ import typer
 import yaml
 from jsonschema import Draft202012Validator
 
-from streamlearn.cli import app
+from docs.generate import files
+from streamlearn.commands.cli import app
 from streamlearn.config.settings import load
 from streamlearn.config.tree import COMPONENTS, Root, schema
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.docs import files
 from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS
 from streamlearn.serving import hugging_face as pretrained
 from tests.learners import build, stream
@@ -43,7 +43,7 @@ def calls():
 
 @pytest.mark.parametrize("name", files())
 def test_the_generated_files_are_up_to_date(name):
-    assert (ROOT / name).read_bytes() == files()[name], "run `python -m streamlearn.docs`"
+    assert (ROOT / name).read_bytes() == files()[name], "run `python -m docs.generate`"
 
 
 def leaves(model, where=()):

@@ -13,13 +13,13 @@ import orjson
 import pytest
 import torch
 
+from streamlearn.commands.evaluate import figures, report, robustness, streams
+from streamlearn.commands.evaluate.command import Request, configured, evaluate, planned
+from streamlearn.commands.evaluate.examiner import Examiner, exam
+from streamlearn.commands.evaluate.figures import Point
+from streamlearn.commands.evaluate.html import page
+from streamlearn.commands.evaluate.one_pass import curve, parts, run
 from streamlearn.core.errors import ConfigError
-from streamlearn.evaluate import figures, report, robustness, streams
-from streamlearn.evaluate.command import Request, configured, evaluate, planned
-from streamlearn.evaluate.examiner import Examiner, exam
-from streamlearn.evaluate.figures import Point
-from streamlearn.evaluate.page import page
-from streamlearn.evaluate.run import curve, parts, run
 from streamlearn.stream.events import Fields
 from tests.kafka.helpers import call
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from streamlearn.commands.inspect import describe, found_in, inspect, load, older
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.durability.snapshots import SnapshotError
@@ -10,7 +11,6 @@ from streamlearn.learning.closed_form import Recent
 from streamlearn.learning.closed_form.recent_features import NONE
 from streamlearn.learning.strategies import strategies
 from streamlearn.learning.strategies.base import ClosedForm
-from streamlearn.snapshot import describe, found_in, inspect, load, older
 from streamlearn.stream.transport import Message
 from tests.learners import build, stream
 from tests.strategies.test_corrections import statistics

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from docs.generate import schemas
 from streamlearn.evaluation.probe_store import chance
 from streamlearn.model.tasks import Scores
-from streamlearn.schemas import schemas
 from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, LabelRequestsConfig, doubt
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.transport import Message

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from streamlearn import snapshot
+from streamlearn.commands import inspect as snapshot
 from streamlearn.core.batch import pad
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec

@@ -5,8 +5,8 @@ import io
 import orjson
 import pytest
 
+from streamlearn.commands.produce import _key
 from streamlearn.core.errors import ConfigError
-from streamlearn.produce import _key
 from streamlearn.stream.files import records
 
 

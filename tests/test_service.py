@@ -10,10 +10,10 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamlearn.commands.run import Reporter
 from streamlearn.config.settings import check
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.observability import web
-from streamlearn.run import Reporter
 from streamlearn.service.assembly import assemble
 from streamlearn.service.loop import GARBAGE, Limits
 from streamlearn.serving.crash_isolation import CRASHES_IN_A_ROW

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from streamlearn.run import signals
+from streamlearn.commands.run import signals
 
 
 def test_signals_close_together_ask_once():

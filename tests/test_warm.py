@@ -9,9 +9,9 @@ import orjson
 import pytest
 import torch
 
+from streamlearn.commands.evaluate.command import Request, planned
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints, journal
-from streamlearn.evaluate.command import Request, planned
 from streamlearn.observability.status import status
 from streamlearn.observability.web import readiness
 from streamlearn.service.warm_start import WarmStart

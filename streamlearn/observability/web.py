@@ -191,7 +191,7 @@ def serve(service: "Service", host: str, port: int, dashboard: Dashboard | None 
 def pages() -> dict[str, Page]:
     """Return the files of the status page by path; `index.html` is /."""
     found = {}
-    for file in files("streamlearn").joinpath("page").iterdir():
+    for file in files("streamlearn.observability").joinpath("page").iterdir():
         content_type = CONTENT_TYPES.get(file.name.rpartition(".")[2])
         if content_type is not None:
             body = file.read_bytes()

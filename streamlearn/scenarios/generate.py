@@ -1,4 +1,4 @@
-"""`python -m streamlearn.scenarios.generate`: a scenario's events as lines, at a rate, for `streamlearn produce -` to send.
+"""`python -m streamlearn.scenarios.generate`: a scenario's events as lines, at a rate, for `streamlearn produce -`.
 
 Example: python -m streamlearn.scenarios.generate --rate 10 | streamlearn produce - --topic support-tickets --key id
 """

@@ -126,7 +126,7 @@ class Scenario:
     @cached_property
     def phrasebook(self) -> Phrasebook:
         """The templates, read once."""
-        text = files("streamlearn").joinpath("scenario_data", self.wording).read_text(encoding="utf-8")
+        text = files("streamlearn.scenarios").joinpath(self.wording).read_text(encoding="utf-8")
         return Phrasebook(json.loads(text))
 
     def events(

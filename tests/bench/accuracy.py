@@ -28,10 +28,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from streamlearn.evaluate.command import Request, planned
-from streamlearn.evaluate.figures import per_label
-from streamlearn.evaluate.run import Job, Lap, memory_bytes, run
-from streamlearn.evaluate.streams import CLASS_INCREMENTAL
+from streamlearn.commands.evaluate.command import Request, planned
+from streamlearn.commands.evaluate.figures import per_label
+from streamlearn.commands.evaluate.one_pass import Job, Lap, memory_bytes, run
+from streamlearn.commands.evaluate.streams import CLASS_INCREMENTAL
 from streamlearn.stream.files import opened, records
 
 STREAMS = ("clinc", "clinc-iid", "clinc-tail", "clinc-swap", "clinc-few", "clinc-cipher", "snips", "snips-iid")

@@ -44,10 +44,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from streamlearn.commands.evaluate.command import Request, planned
+from streamlearn.commands.evaluate.examiner import Exam
+from streamlearn.commands.evaluate.one_pass import Job, Lap
 from streamlearn.core.batch import IntArray, Tokens, pad
-from streamlearn.evaluate.command import Request, planned
-from streamlearn.evaluate.examiner import Exam
-from streamlearn.evaluate.run import Job, Lap
 from streamlearn.learning.learner import LearnerConfig, freeze
 from streamlearn.learning.strategies import DERpp
 from streamlearn.model import model

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
+from streamlearn.commands.evaluate.command import Request, planned
+from streamlearn.commands.evaluate.one_pass import service_on
 from streamlearn.core.batch import pad
-from streamlearn.evaluate.command import Request, planned
-from streamlearn.evaluate.run import service_on
 from streamlearn.service.loop import Service
 from streamlearn.stream.memory_log import MemoryLog
 from streamlearn.stream.transport import Message

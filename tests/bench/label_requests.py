@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamlearn.commands.evaluate.command import Request, configured
+from streamlearn.commands.evaluate.streams import Row, read
 from streamlearn.config.tree import Root
 from streamlearn.core.batch import Sample
-from streamlearn.evaluate.command import Request, configured
-from streamlearn.evaluate.streams import Row, read
 from streamlearn.service.assembly import assemble
 from streamlearn.service.loop import Service
 from streamlearn.serving.label_requests import LabelRequests, LabelRequestsConfig

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from streamlearn.evaluate.command import Request, planned
-from streamlearn.evaluate.run import Job, service_on
+from streamlearn.commands.evaluate.command import Request, planned
+from streamlearn.commands.evaluate.one_pass import Job, service_on
 from streamlearn.service.loop import Service
 from streamlearn.stream.memory_log import MemoryLog
 from streamlearn.stream.transport import Message

@@ -24,7 +24,7 @@ from typing import Any
 import confluent_kafka as ck
 import orjson
 
-from streamlearn.evaluate.run import Job
+from streamlearn.commands.evaluate.one_pass import Job
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import KafkaSettings
 from tests.bench.late import accuracy, passed, planned_job, wrong

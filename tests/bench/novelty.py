@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from streamlearn.evaluate.command import Request, planned
-from streamlearn.evaluate.run import Lap
-from streamlearn.evaluate.streams import labels_of
+from streamlearn.commands.evaluate.command import Request, planned
+from streamlearn.commands.evaluate.one_pass import Lap
+from streamlearn.commands.evaluate.streams import labels_of
 from streamlearn.service.loop import Limits, Service, Turn
 from streamlearn.stream.events import Prediction
 from streamlearn.stream.transport import Message

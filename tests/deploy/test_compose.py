@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from streamlearn.cli import app
+from streamlearn.commands.cli import app
 from streamlearn.config.settings import load
 
 ROOT = Path(__file__).parent.parent.parent

@@ -19,11 +19,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from streamlearn.cli import app
+from deploy.dashboards.generate import MARKS, dashboards
+from deploy.dashboards.queries import LABELS, metric
+from streamlearn.commands.cli import app
+from streamlearn.commands.dashboards import DASHBOARDS, EXPORTED, export
 from streamlearn.core.errors import ConfigError
-from streamlearn.dashboards import DASHBOARDS, EXPORTED, export
-from streamlearn.dashboards.generate import MARKS, dashboards
-from streamlearn.dashboards.queries import LABELS, metric
 from tests.deploy.queries import panels
 
 ROOT = Path(__file__).parent.parent.parent
@@ -40,7 +40,7 @@ panel = pytest.mark.parametrize("panel", PANELS)
 def test_the_committed_files_are_the_generated_ones():
     assert set(dashboards()) == {path.name for path in (ROOT / "deploy" / "grafana").glob("*.json")}
     for name, content in dashboards().items():
-        assert (ROOT / "deploy" / "grafana" / name).read_bytes() == content, "run `python -m streamlearn.dashboards`"
+        assert (ROOT / "deploy" / "grafana" / name).read_bytes() == content, "run `python -m deploy.dashboards`"
 
 
 @board

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from streamlearn.dashboards.queries import LABELS
+from deploy.dashboards.queries import LABELS
 from tests.deploy.queries import DASHBOARDS, RULES, VALUES, operands, queries, substituted
 
 

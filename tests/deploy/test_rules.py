@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streamlearn.dashboards.queries import LABELS
+from deploy.dashboards.queries import LABELS
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "prometheus"
 GROUPS = yaml.safe_load((FOLDER / "streamlearn.rules.yml").read_text(encoding="utf-8"))["groups"]

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.evaluate.figures import Flags, Names, Point
-from streamlearn.evaluate.robustness import misspelt
-from streamlearn.evaluate.streams import Labelled
+from streamlearn.commands.evaluate.figures import Flags, Names, Point
+from streamlearn.commands.evaluate.robustness import misspelt
+from streamlearn.commands.evaluate.streams import Labelled
 from streamlearn.serving.predictor import ServedModel
 
 CHUNK = 512  # samples answered at once: between two of them an interruption is noticed

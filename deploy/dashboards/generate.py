@@ -7,7 +7,7 @@ from typing import Any
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from streamlearn.dashboards import drift, learning, operations
+from deploy.dashboards import drift, learning, operations
 
 # What a mark says when the mouse is on it. Only Prometheus's annotations have these, so the SDK's type lacks them.
 MARKS: Mapping[str, str] = {

@@ -1,6 +1,7 @@
-"""What is generated from the code: the configuration's JSON Schema, and the pages of settings and of metrics.
+"""What is generated from the code: every JSON Schema, of the configuration and of the topics, and the pages of settings
+and of metrics.
 
-`python -m streamlearn.docs` writes them anew, into the current folder or the one that is named.
+`python -m docs.generate` writes them anew, into the current folder or the one that is named.
 """
 
 import sys
@@ -11,14 +12,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import orjson
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
+from typing_extensions import override
 
-from streamlearn.config.tree import COMPONENTS, Root, schema
+from streamlearn.config.tree import COMPONENTS, Root
+from streamlearn.config.tree import schema as config_schema
 from streamlearn.core.registry import ComponentSpec
+from streamlearn.durability import journal
 from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry
+from streamlearn.stream.payloads import DeadLetterHeaders, EventPayload, LabelPayload, PredictionPayload
 
-HEADER = "<!-- Generated: edit the descriptions in the code, then run `python -m streamlearn.docs`. -->"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+HEADER = "<!-- Generated: edit the descriptions in the code, then run `python -m docs.generate`. -->"
 
 CONFIGURATION = """\
 A configuration is one YAML file. Any value can also be given by the environment and on the command line; the first of
@@ -48,10 +57,42 @@ series `_bucket`, `_sum` and `_count`."""
 def files() -> dict[str, bytes]:
     """Return the content of each file, under its path from the root."""
     return {
-        "schemas/config.schema.json": orjson.dumps(schema(), option=orjson.OPT_INDENT_2) + b"\n",
+        **{f"schemas/{name}": _json(schema) for name, schema in schemas().items()},
+        "schemas/config.schema.json": _json(config_schema()),
         "docs/configuration.md": configuration().encode(),
         "docs/metrics.md": metrics().encode(),
     }
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return the schema of what stands in each topic, under its file's name."""
+    users: dict[str, TypeAdapter[Any]] = {"event": TypeAdapter(EventPayload), "label": TypeAdapter(LabelPayload)}
+    ours: dict[str, TypeAdapter[Any]] = {
+        "prediction": TypeAdapter(PredictionPayload),
+        "dead-letter": TypeAdapter(DeadLetterHeaders),
+        "journal": journal.records,
+    }
+    found = {
+        **{name: each.json_schema(schema_generator=_Generator, mode="validation") for name, each in users.items()},
+        **{name: each.json_schema(schema_generator=_Generator, mode="serialization") for name, each in ours.items()},
+    }
+    return {f"{name}.schema.json": {"$schema": DIALECT, **schema} for name, schema in found.items()}
+
+
+def _json(schema: dict[str, Any]) -> bytes:
+    return orjson.dumps(schema, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+class _Generator(GenerateJsonSchema):
+    """Keeps the order in which things are declared, and gives no titles that only repeat a name."""
+
+    @override
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value
+
+    @override
+    def field_title_should_be_set(self, schema: CoreSchema) -> bool:
+        return False
 
 
 def configuration() -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.evaluate.run import curve
+from streamlearn.commands.evaluate.one_pass import curve
 
 WIDTH, HEIGHT = 720, 340
 LEFT, RIGHT, TOP, BOTTOM = 50, 20, 34, 40

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from streamlearn.dashboards.panels import GREEN, RED, YELLOW, Panel, board, choice, gauges, lines, number
-from streamlearn.dashboards.queries import metric, quantile, rate
+from deploy.dashboards.panels import GREEN, RED, YELLOW, Panel, board, choice, gauges, lines, number
+from deploy.dashboards.queries import metric, quantile, rate
 
 FORGOTTEN = ((None, GREEN), (0.05, YELLOW), (0.15, RED))
 CHOSEN = 'label=~"$label"'

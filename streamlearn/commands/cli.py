@@ -55,7 +55,7 @@ def run(
     SIGTERM and SIGINT finish the batch, commit, and exit with 0.
     """
     _log()
-    from streamlearn.run import run as run_service
+    from streamlearn.commands.run import run as run_service
     from streamlearn.service.loop import Limits
 
     run_service(config, sets or [], Limits(max_events, until_idle), json_output=json_output)
@@ -71,7 +71,7 @@ def demo(
 ) -> None:
     """See it work: a broker inside this process, a generated stream with new classes and drift, and a live view."""
     _log("warning")
-    from streamlearn.demo import run as run_demo
+    from streamlearn.commands.demo.command import run as run_demo
 
     run_demo(scenario, events, headless=headless, keep=keep, json_output=json_output)
 
@@ -92,7 +92,7 @@ def produce(
 ) -> None:
     """Write a file's lines to a topic, one record a line. Lines go as they are: the learner judges them."""
     _log("warning")
-    from streamlearn.produce import produce as produce_file
+    from streamlearn.commands.produce import produce as produce_file
 
     produce_file(file, topic, bootstrap_servers, rate=rate, key=key)
 
@@ -109,7 +109,7 @@ def tail(
 ) -> None:
     """Read a topic as it grows: committed records only."""
     _log("warning")
-    from streamlearn.tail import tail as tail_topic
+    from streamlearn.commands.tail import tail as tail_topic
 
     try:
         tail_topic(
@@ -160,8 +160,8 @@ def evaluate(  # noqa: PLR0917 - typer passes options by name
     Every sample is predicted before it is learned. Ctrl-C ends with what is done so far.
     """
     _log("warning")
-    from streamlearn.evaluate.command import Request
-    from streamlearn.evaluate.command import evaluate as evaluate_file
+    from streamlearn.commands.evaluate.command import Request
+    from streamlearn.commands.evaluate.command import evaluate as evaluate_file
 
     evaluate_file(
         Request(
@@ -200,7 +200,7 @@ def replay(  # noqa: PLR0917 - typer passes options by name
 ) -> None:
     """Rebuild a past model from snapshots and journal. It only reads, and may run beside the learner."""
     _log("info")
-    from streamlearn.replay import replay as replay_journal
+    from streamlearn.commands.replay import replay as replay_journal
 
     replay_journal(config, sets or [], to_step=to_step, verify=verify, folder=folder, json_output=json_output)
 
@@ -219,7 +219,7 @@ def inspect(
 ) -> None:
     """Say what is in a snapshot: step, labels, memory, offsets, and what made it."""
     _log("error")
-    from streamlearn.snapshot import inspect as inspect_snapshot
+    from streamlearn.commands.inspect import inspect as inspect_snapshot
 
     inspect_snapshot(snapshot, sample_id=sample_id, json_output=json_output)
 
@@ -231,7 +231,7 @@ def export(
 ) -> None:
     """Write a snapshot's model as a folder that Transformers' `from_pretrained` opens."""
     _log("error")
-    from streamlearn.snapshot import export as export_snapshot
+    from streamlearn.commands.inspect import export as export_snapshot
 
     for name in export_snapshot(snapshot, folder):
         typer.echo(folder / name)
@@ -280,7 +280,7 @@ def dashboards_export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if missing.", show_default=False)],
 ) -> None:
     """Write the dashboards as JSON and the rules as YAML, for a Grafana and a Prometheus of your own."""
-    from streamlearn.dashboards import export
+    from streamlearn.commands.dashboards import export
 
     for path in export(folder):
         typer.echo(path)
@@ -294,7 +294,7 @@ def doctor(
 ) -> None:
     """Check broker, topics, model, folder and port: a line each, with the mend. Exits 1 if one is not in order."""
     _log("error")
-    from streamlearn.doctor import examine
+    from streamlearn.commands.doctor import examine
 
     raise typer.Exit(examine(config, sets or [], fix=fix))
 

@@ -1,9 +1,9 @@
-"""`python -m streamlearn.dashboards` makes the committed dashboards anew, in the repository or the folder named."""
+"""`python -m deploy.dashboards` makes the committed dashboards anew, in the repository or the folder named."""
 
 import sys
 from pathlib import Path
 
-from streamlearn.dashboards.generate import dashboards
+from deploy.dashboards.generate import dashboards
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "deploy/grafana")
 folder.mkdir(parents=True, exist_ok=True)

@@ -22,11 +22,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from streamlearn.commands.run import signals, waiting
 from streamlearn.config.settings import Settings, check
 from streamlearn.core.errors import ConfigError
 from streamlearn.observability.status import Dashboard
 from streamlearn.observability.web import serve
-from streamlearn.run import signals, waiting
 from streamlearn.scenarios.story import SCENARIOS, Scenario, ScenarioEvent
 from streamlearn.service.assembly import assemble, connected
 from streamlearn.service.loop import Service, Turn

@@ -14,16 +14,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from streamlearn.commands.evaluate import report, streams
+from streamlearn.commands.evaluate.examiner import Exam, exam
+from streamlearn.commands.evaluate.html import page
+from streamlearn.commands.evaluate.one_pass import Evaluation, Job, run
+from streamlearn.commands.evaluate.streams import Labelled, Stream
+from streamlearn.commands.run import signals
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings, load
 from streamlearn.core.errors import ConfigError
-from streamlearn.evaluate import report, streams
-from streamlearn.evaluate.examiner import Exam, exam
-from streamlearn.evaluate.page import page
-from streamlearn.evaluate.run import Evaluation, Job, run
-from streamlearn.evaluate.streams import Labelled, Stream
 from streamlearn.learning.strategies import strategies
-from streamlearn.run import signals
 
 log = logging.getLogger(__name__)
 

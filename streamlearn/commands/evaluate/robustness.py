@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from streamlearn.evaluate.streams import Row, Stream, labels_of
+from streamlearn.commands.evaluate.streams import Row, Stream, labels_of
 
 TYPO_SHARE = 0.1  # of the words of a text
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from streamlearn.evaluate import plots, report
-from streamlearn.evaluate.report import Figures
-from streamlearn.evaluate.run import Evaluation
+from streamlearn.commands.evaluate import report
+from streamlearn.commands.evaluate import svg as plots
+from streamlearn.commands.evaluate.one_pass import Evaluation
+from streamlearn.commands.evaluate.report import Figures
 
 WORST = 15  # labels of each strategy that the page names
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, DynamicConfigValue
 
-from streamlearn.dashboards.panels import GREEN, RED, YELLOW, Panel, board, choice, gauges, lines, number
-from streamlearn.dashboards.queries import metric
+from deploy.dashboards.panels import GREEN, RED, YELLOW, Panel, board, choice, gauges, lines, number
+from deploy.dashboards.queries import metric
 
 WATCHED = ('detector=~"$detector"', 'signal=~"$signal"')
 STATISTIC, THRESHOLD = metric("drift_statistic", *WATCHED), metric("drift_threshold", *WATCHED)

@@ -34,7 +34,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from streamlearn.dashboards.queries import SELECTED, metric
+from deploy.dashboards.queries import SELECTED, metric
 
 Panel = timeseries.Panel | stat.Panel | bargauge.Panel
 Query = tuple[str, str]  # PromQL, and what its series are called

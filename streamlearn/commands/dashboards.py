@@ -1,7 +1,7 @@
 """Grafana dashboards and Prometheus rules: made by code, committed as files, carried by every installation.
 
 The files lie in `deploy/` of the repository, which the package reaches as `streamlearn/deploy`. Making them anew,
-`python -m streamlearn.dashboards`, needs the Grafana Foundation SDK; handing them out does not.
+`python -m deploy.dashboards`, needs the Grafana Foundation SDK; handing them out does not.
 """
 
 from importlib.resources import files

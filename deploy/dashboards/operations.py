@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from streamlearn.dashboards.panels import BAD_ABOVE_ZERO, GREEN, RED, YELLOW, Panel, board, lines, number
-from streamlearn.dashboards.queries import metric, quantile, rate
+from deploy.dashboards.panels import BAD_ABOVE_ZERO, GREEN, RED, YELLOW, Panel, board, lines, number
+from deploy.dashboards.queries import metric, quantile, rate
 
 STATE = "`curl http://HOST:9464/healthz` and the log say where the loop stands"
 QUANTILES = (0.5, 0.95, 0.99)

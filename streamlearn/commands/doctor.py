@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from streamlearn.commands.run import lock, lock_folder
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.model.model import load as load_model
-from streamlearn.run import lock, lock_folder
 from streamlearn.service.assembly import JOURNAL, client_settings
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import missing

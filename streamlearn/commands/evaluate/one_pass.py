@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from streamlearn.commands.evaluate import figures
+from streamlearn.commands.evaluate.examiner import Exam, Examiner, StoppedError
+from streamlearn.commands.evaluate.figures import Flags, finite
+from streamlearn.commands.evaluate.robustness import mislabelled
+from streamlearn.commands.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
 from streamlearn.config.fingerprint import configuration
 from streamlearn.config.settings import Settings
-from streamlearn.evaluate import figures
-from streamlearn.evaluate.examiner import Exam, Examiner, StoppedError
-from streamlearn.evaluate.figures import Flags, finite
-from streamlearn.evaluate.robustness import mislabelled
-from streamlearn.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
 from streamlearn.evaluation import forgetting as continual
 from streamlearn.learning.learner import Learner
 from streamlearn.service.assembly import assemble
