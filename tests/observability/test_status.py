@@ -1,0 +1,250 @@
+"""The state: JSON at every moment, bounded for ever, no payload unless asked for, and cheap for the loop."""
+
+import json
+import math
+import time
+from itertools import pairwise
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlearn.observability.status import DETECTIONS, RECENT, TEXT, Dashboard, History, Point, state
+from tests.observability.fake import FakeService, Reading, row, story, turn
+from tests.service.test_loop import World, labelled
+
+
+def point(seconds, events=0, drift=None, **values):
+    measures = {"accuracy": None, "kappa": None, "forgetting": None, "lag": 0, "known_labels": 0, "learner_step": 0}
+    return Point(time=seconds, events=events, labels=0, dead_letters=0, **(measures | values), drift=drift or {})
+
+
+def test_a_history_has_one_point_for_each_second():
+    history = History(point(0))
+    for tenth in range(1, 31):
+        history.add(point(tenth / 10, events=tenth))
+    columns = history.columns()
+    assert columns["time"] == [0.9, 1.9, 2.9, 3.0]
+    assert columns["seconds"] == 1
+    assert columns["events_per_second"] == [10, 10, 10, 10]
+
+
+@given(
+    gaps=st.lists(st.one_of(st.floats(0.1, 3), st.floats(100, 1e6)), min_size=1, max_size=300),
+    most=st.integers(2, 20),
+)
+def test_a_history_of_any_length_is_bounded_and_keeps_its_ends_order_and_counts(gaps, most):
+    history, now, events = History(point(1000.0), points=most), 1000.0, 0
+    for gap in gaps:
+        now, events = now + gap, events + 3
+        history.add(point(now, events=events))
+    columns = history.columns()
+    assert 1 <= len(history) <= most
+    assert columns["time"] == sorted(set(columns["time"]))
+    assert columns["time"][-1] == now
+    before = [1000.0, *columns["time"]]
+    seconds = [b - a for a, b in pairwise(before)]
+    counted = sum(rate * each for rate, each in zip(columns["events_per_second"], seconds, strict=True))
+    assert counted == pytest.approx(events, rel=1e-2)
+
+
+def test_thinning_keeps_half_of_a_full_history_and_the_peaks_of_drift():
+    history, signal = History(point(0), points=4), ("adwin", "error")
+    for second in range(5):
+        history.add(point(second, drift={signal: 7.0 if second == 2 else 0.1}, accuracy=second / 10))
+    assert history.seconds == 2
+    columns = history.columns()
+    assert columns["time"] == [1, 3, 4]
+    assert columns["accuracy"] == [0.1, 0.3, 0.4]
+    assert columns["drift"] == [{"detector": "adwin", "signal": "error", "ratio": [0.1, 7.0, 0.1]}]
+
+
+def test_a_signal_that_comes_later_has_gaps_before():
+    history = History(point(0))
+    history.add(point(1))
+    history.add(point(2, drift={("ks", "confidence"): 0.5}))
+    assert history.columns()["drift"][0]["ratio"] == [None, 0.5]
+
+
+def test_months_fit():
+    history = History(point(0), points=600)
+    for hour in range(24 * 180):
+        history.add(point(3600.0 * hour, events=hour))
+    assert 300 <= len(history) <= 600
+    assert history.columns()["time"][-1] == 3600 * (24 * 180 - 1)
+
+
+def test_a_clock_that_is_set_back_makes_no_time_travel():
+    history = History(point(0))
+    for second in (10, 11, 5, 6, 12):
+        history.add(point(second))
+    assert history.columns()["time"] == [10, 11, 12]
+
+
+def test_a_sample_is_taken_once_a_second():
+    service = FakeService()
+    dashboard = Dashboard(service)
+    for _ in range(40):
+        service.now += 0.25
+        service.totals.events += 5
+        dashboard.observe(turn())
+    assert len(dashboard.history) == 10
+    assert state(service, dashboard)["now"]["events_per_second"] == 20
+    assert state(service)["now"]["events_per_second"] is None
+    assert state(service)["series"] is None
+
+
+def test_the_rate_of_now_forgets_what_was():
+    service = FakeService()
+    dashboard = Dashboard(service)
+    for second in range(60):
+        service.now += 1
+        service.totals.events += 1000 if second < 40 else 0
+        dashboard.observe(turn())
+    assert state(service, dashboard)["now"]["events_per_second"] == 0
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_it_is_json_before_and_after_the_first_event(told):
+    service = FakeService(show_payloads=told)
+    dashboard = Dashboard(service)
+    if told:
+        story(service, dashboard, 120)
+    else:
+        service.monitor.now = [Reading("adwin", "error", math.nan, math.inf), Reading("js", "label", 0.5, 0.0)]
+    shown = state(service, dashboard)
+    assert json.loads(json.dumps(shown, allow_nan=False)) == orjson.loads(orjson.dumps(shown))
+    assert (shown["now"]["accuracy"] is None) is not told
+    if not told:
+        assert [each["ratio"] for each in shown["drift"]] == [None, None]
+
+
+def test_columns_have_one_length():
+    service = FakeService()
+    dashboard = Dashboard(service, points=50)
+    story(service, dashboard, 200)
+    series = state(service, dashboard)["series"]
+    lengths = {len(column) for name, column in series.items() if name not in {"seconds", "drift"}}
+    lengths |= {len(each["ratio"]) for each in series["drift"]}
+    assert lengths == {len(series["time"])}
+    assert len(series["time"]) <= 50
+    assert len(series["drift"]) == 7
+
+
+def test_labels_are_bounded_and_carry_their_figures():
+    service = FakeService(max_labels=2)
+    service.learner.task.labels.extend(["a", "b", "c"])
+    service.learner.memory.by_label = {0: 5, 2: 9}
+    service.probes.by_label, service.probes.forgotten = {"a": 0.5, "c": 1.0}, {"a": 0.25, "b": math.nan}
+    service.totals.predictions.update(["a", "a", None])
+    assert state(service)["labels"] == [
+        {"label": "a", "memory": 5, "probe_accuracy": 0.5, "forgetting": 0.25, "predictions": 2},
+        {"label": "b", "memory": 0, "probe_accuracy": None, "forgetting": None, "predictions": 0},
+    ]
+    assert state(service)["now"]["known_labels"] == 3
+    assert state(service)["now"]["abstentions"] == 1
+
+
+def test_no_text_and_no_id_unless_payloads_are_shown():
+    for shown in (False, True):
+        service = FakeService(show_payloads=shown)
+        dashboard = Dashboard(service)
+        event, prediction = row("my secret text", "hidden label", "a guess")
+        dashboard.observe(turn([event], [prediction]))
+        text = json.dumps(state(service, dashboard))
+        assert "secret-id" not in text
+        assert ("my secret text" in text, "hidden label" in text, "a guess" in text) == (shown, shown, shown)
+        assert (state(service, dashboard)["recent"] is None) is not shown
+
+
+def test_recent_predictions_are_the_last_ones_with_what_became_of_them():
+    service = FakeService(show_payloads=True)
+    dashboard = Dashboard(service)
+    first = [row(f"text {n}", "a", "a") for n in range(200)]
+    last = [row("x" * 1000, "a", "b"), row("none", None, "a", 0.4), row("early", "a", None)]
+    for rows in (first, last):
+        dashboard.observe(turn(*zip(*rows, strict=True)))
+    rows = state(service, dashboard)["recent"]
+    assert len(rows) == RECENT
+    assert [each["outcome"] for each in rows[-4:]] == ["right", "wrong", "unlabelled", "abstained"]
+    assert rows[-5]["text"] == "text 198"
+    assert rows[-3]["text"] == "x" * TEXT + "…"
+    assert (rows[-2]["score"], rows[-1]["predicted"], rows[-1]["score"]) == (0.4, None, None)
+
+
+def test_detections_are_kept_with_their_time_and_bounded():
+    service = FakeService()
+    dashboard = Dashboard(service)
+    for second in range(DETECTIONS + 7):
+        service.now = 1000.0 + second
+        dashboard.observe(turn(detections=[Reading("adwin", "error", 2.0, 1.0)]))
+    found = state(service, dashboard)["detections"]
+    assert len(found) == DETECTIONS
+    assert found[0]["time"] == 1007
+    assert found[-1] == {
+        "time": 1006.0 + DETECTIONS,
+        "detector": "adwin",
+        "signal": "error",
+        "statistic": 2.0,
+        "threshold": 1.0,
+    }
+
+
+def test_the_status_follows_the_life_of_the_service():
+    service = FakeService()
+    service.ready = False
+    assert state(service)["status"] == "starting"
+    service.ready = True
+    assert state(service)["status"] == "live"
+    service.turned_at = time.monotonic() - 1000
+    assert state(service)["status"] == "stalled"
+    service.stop.set()
+    assert state(service)["status"] == "stopping"
+    service.stop.clear()
+    service.ready = False
+    service.publisher.commits["committed"] += 1
+    assert state(service)["status"] == "stopping"
+
+
+def test_a_service_without_drift_detection_has_no_readings():
+    service = FakeService()
+    service.monitor = None
+    dashboard = Dashboard(service)
+    service.now += 1
+    dashboard.observe(turn())
+    shown = state(service, dashboard)
+    assert shown["drift"] == shown["detections"] == shown["series"]["drift"] == []
+
+
+def test_a_turn_without_a_sample_asks_the_service_for_nothing():
+    """What the loop pays at every turn is the clock: a service that must not be asked proves it."""
+    service = FakeService()
+    dashboard = Dashboard(service)
+    service.totals = service.prequential = service.probes = service.source = service.learner = None
+    service.now += 0.9
+    dashboard.observe(turn())
+    service.now += 0.2
+    with pytest.raises(AttributeError):
+        dashboard.observe(turn())
+
+
+def test_a_real_service_has_all_that_is_read(tiny):
+    """The fake of the other tests could have what a service has not."""
+    world = World(tiny, web={"show_payloads": True}, probes={"share": 0.2})
+    dashboard = Dashboard(world.service)
+    assert state(world.service, dashboard)["status"] == "starting"
+    world.produce(*labelled(40), b"{")
+    while not world.service.source.at_end():
+        world.now += 1
+        dashboard.observe(world.service.turn())
+    shown = orjson.loads(orjson.dumps(state(world.service, dashboard)))
+    assert (shown["now"]["events"], shown["dead_letters"]) == (41, {"invalid-json": 1})
+    assert [each["label"] for each in shown["labels"]] == ["c0", "c1"]
+    assert shown["model"]["step"] == world.service.learner.step > 0
+    assert sum(each["memory"] for each in shown["labels"]) == shown["now"]["memory_samples"] > 0
+    assert shown["now"]["probes"] == shown["outcomes"]["probe"] > 0
+    assert shown["recent"][-1]["outcome"] in {"right", "wrong"}
+    assert len(shown["drift"]) == 7
+    assert len(shown["series"]["time"]) >= 5
+    assert {"learn", "predict"} <= set(shown["stage_seconds"])  # a stage of less than a millisecond is not shown

@@ -1,0 +1,355 @@
+"""An id that is to be forgotten leaves the state, whatever became of it; what a closed form learned of it too."""
+
+import pytest
+import torch
+
+from streamlearn.commands.inspect import describe, found_in, inspect, load, older
+from streamlearn.core.registry import ComponentSpec
+from streamlearn.durability import journal
+from streamlearn.durability.snapshots import SnapshotError
+from streamlearn.learning.closed_form import Recent
+from streamlearn.learning.closed_form.recent_features import NONE
+from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.base import ClosedForm
+from streamlearn.stream.transport import Message
+from tests.learners import build, stream
+from tests.learning.strategies.test_corrections import statistics
+from tests.service.test_late import event, label, labels, learned, letters, send
+from tests.service.test_recovery import Past, dying, image
+
+CLOSED = [name for name in strategies if issubclass(strategies.cls(name), ClosedForm)]
+each = pytest.mark.parametrize("strategy", CLOSED)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def make(tiny, tmp_path):
+    def past(**sections):
+        sections.setdefault("probes", {"share": 0})
+        return Past(tiny, tmp_path / "state", labels=True, **sections)
+
+    return past
+
+
+def forget(event_id, topic="labels"):
+    return topic, event_id, None
+
+
+def held(past, event_id):
+    """The parts of the state in which an id stands, as `inspect` finds them."""
+    past.now += 1
+    past.service.keeper._seq = -1
+    assert past.save()
+    return found_in(load(str(past.folder)), event_id)
+
+
+@pytest.mark.parametrize(
+    ("before", "settings", "outcomes"),
+    [
+        ([event("a")], {}, {}),  # waits for its label
+        ([label("a", "x")], {}, {"forgotten": 1}),  # waits for its event
+        ([event("a", "x")], {}, {"forgotten": 1}),  # waits for a full batch
+        ([event("a", "x"), *(event(f"b{n}", "y") for n in range(3))], {}, {"learned": 4}),
+        ([event("a", "x")], {"probes": {"share": 1}}, {"probe": 1}),
+        ([event("a", "x"), label("a", "y")], {}, {"correction": 1, "forgotten": 1}),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["er", "dual"])
+def test_nothing_is_left_of_an_id(make, before, settings, outcomes, strategy):
+    past = make(strategy=strategy, **settings)
+    past.start()
+    send(past, *before)
+    past.drain()
+    assert held(past, "a")
+    send(past, forget("a"))
+    past.drain()
+    assert held(past, "a") == []
+    assert {name: count for name, count in labels(past).items() if count} == outcomes
+    assert past.service.totals.forgets == 1
+    (record,) = [record for record in past.records() if record.forgotten]
+    assert record.forgotten == (journal.hashed("test", "a"),)
+    assert '"a"' not in record.model_dump_json()
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+
+
+def test_a_label_that_goes_in_the_same_batch_is_forgotten(make):
+    past = make()
+    past.start()
+    send(past, event("a", "x"), event("b"), label("b", "y"), event("c", "z"), forget("a"), forget("b"))
+    past.drain()
+    assert letters(past) == ["g-lgff"]
+    assert labels(past) == {"forgotten": 2}
+    assert learned(past) == {"c": "z"}
+    assert past.service.prequential.count == 1
+    assert len(past.predictions()) == 3
+
+
+def test_an_id_may_come_again_once_it_was_forgotten(make):
+    past = make(probes={"share": 1}, fields={"id": "$key"})
+    past.start()
+    send(past, event("a", "x"))
+    past.drain()
+    send(past, event("a", "y"), forget("a", "events"), event("a", "z"), label("a", "w"))
+    past.drain()
+    assert "".join(letters(past)) == "pCfpc"
+    probe = past.service.probes._store
+    assert probe[probe.slot_of["a"]].label == "w"
+    assert len(past.predictions()) == 2
+    assert held(past, "a")
+
+
+@pytest.mark.parametrize(("key", "value"), [(None, None), (b"", None), (b"\xff", None), (b"x" * 257, None)])
+@pytest.mark.parametrize("topic", ["events", "labels"])
+def test_what_names_no_id_is_a_dead_letter(make, topic, key, value):
+    past = make(fields={"id": "$key"})
+    past.start()
+    past.log.append(topic, [Message(value, key)], partition=0)
+    past.drain()
+    assert past.service.totals.dead_letters == {"schema": 1}
+    assert past.service.totals.forgets == 0
+
+
+def test_without_keys_as_ids_an_event_without_a_value_is_a_dead_letter(make):
+    past = make()
+    past.start()
+    send(past, event("a", "x"), forget("a", "events"))
+    past.drain()
+    assert past.service.totals.dead_letters == {"invalid-json": 1}
+    assert learned(past) == {"a": "x"}
+
+
+@pytest.mark.parametrize("name", ["taken", "predicted", "committed", "learned"])
+def test_a_death_at_any_point_forgets_once_all_the_same(make, name):
+    past = make(strategy="dual")
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 3}", f"w{n % 3} w{n}") for n in range(12)))
+    past.drain()
+    past.save()
+    send(past, forget("e5"), forget("e7"))
+    with dying(name):
+        past.drain()
+    past.start()
+    past.drain()
+    assert (past.service.totals.forgets, labels(past)) == (2, {"learned": 12})
+    assert held(past, "e5") == held(past, "e7") == []
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+
+
+@each
+@pytest.mark.parametrize("passed", [8, 40, 96])  # before and after the centre of the features is fixed
+def test_a_closed_form_is_as_if_the_samples_had_never_come(tiny, strategy, passed):
+    whole = stream([0, 1, 2, 3] * (passed // 4))
+    gone = {sample.id for n, sample in enumerate(whole) if n % 8 in {5, 6}}
+    first, second = build(tiny, strategy), build(tiny, strategy)
+    for own in (first, second):
+        own.strategy.recent = Recent(1000)
+        own.task.labels.load_state_dict({"names": [f"class-{n}" for n in range(4)]})
+        own.model.head.grow(4)
+    if passed > 64:  # the centre is that of the first samples: it stays as it was fixed
+        second.add(whole[:64])
+        first.add(whole[:64])
+        gone = {sample.id for sample in whole[64:] if sample.id in gone}
+    first.add([sample for sample in whole[64 if passed > 64 else 0 :] if sample.id not in gone])
+    first.flush()
+    second.add(whole[64 if passed > 64 else 0 :])
+    assert second.strategy.forget([*gone, "nobody"]) == len(gone)
+    assert second.strategy.forget([*gone]) == 0
+    assert not any(sample_id in second.strategy.recent for sample_id in gone)
+    one, other = statistics(first), statistics(second)
+    for name, value in one.items():
+        assert torch.allclose(value.double(), other[name].double(), rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.parametrize("strategy", ["ridge", "dual"])
+def test_five_hundred_in_mid_stream_leave_less_than_a_millionth(tiny, strategy):
+    """Against a learner that never saw them, in double precision; the features are single precision in both."""
+    whole = stream([n % 7 for n in range(1500)])
+    gone = {sample.id for sample in whole[600:1400] if int(sample.id[1:]) % 8 < 5}
+    assert len(gone) == 500
+    results = []
+    for forgets in (True, False):
+        own = build(tiny, strategy)
+        spec = ComponentSpec.model_validate({"name": strategy, "dtype": "float64"})
+        own.strategy = strategies.build(spec)
+        own.strategy.bind(own.model, 0)
+        own.strategy.recent = Recent(1000)
+        own.add(whole[:16])  # both number the classes alike
+        own.add([sample for sample in whole[16:] if forgets or sample.id not in gone])
+        if forgets:
+            assert own.strategy.forget([*gone]) == 500
+        own.flush()
+        results.append(statistics(own))
+    one, other = results
+    for name, value in one.items():
+        away = torch.linalg.vector_norm(value.double() - other[name].double())
+        assert away <= 1e-6 * torch.linalg.vector_norm(other[name].double()), name
+
+
+@each
+def test_all_of_a_class_and_all_there_is_can_go(tiny, strategy):
+    own, samples = build(tiny, strategy), stream([0, 1] * 8)
+    own.strategy.recent = Recent(1000)
+    own.add(samples)
+    assert own.strategy.forget([sample.id for sample in samples]) == 16
+    assert statistics(own)["counts"].abs().max() == 0
+    assert len(own.strategy.recent) == 0
+    own.add(stream([1, 2] * 40, start=100))
+    assert statistics(own)["counts"].sum() == 80
+
+
+def test_the_window_of_learned_samples_closes_over_one_that_went():
+    own, same = Recent(4), Recent(4)
+    for n in range(6):
+        own.add([f"e{n}"], torch.full((1, 2), float(n)), torch.tensor([n]))
+    kept = own.forget("e3")
+    assert (kept.label, kept.back, kept.features.tolist()) == (3, 3, [[3.0, 3.0]])
+    for n in (0, 1, 2, 4, 5):
+        same.add([f"e{n}"], torch.full((1, 2), float(n)), torch.tensor([n]))
+    state = own.state_dict()
+    assert state["ids"] == ["e2", "e4", "e5"]
+    assert not (own._rows == 3).any()
+    for name in ("e2", "e4", "e5"):
+        one, other = own.correct(name, NONE), same.correct(name, NONE)
+        assert (one.label, one.back) == (other.label, other.back)
+        assert torch.equal(one.features, other.features)
+    own.add(["e6", "e7"], torch.zeros(2, 2), torch.tensor([1, 1]))
+    assert list(own.state_dict()["ids"]) == ["e4", "e5", "e6", "e7"]
+
+
+def test_older_snapshots_that_hold_it_are_named_with_when_they_go(make, capsys):
+    past = make()
+    past.keep = 3
+    past.start()
+    past.service.keeper.made_by = {"snapshots": {"keep": 3, "every_seconds": 60}}
+    for n, step in enumerate([event("a", "x"), event("b", "x"), forget("a")]):
+        send(past, step)
+        past.drain()
+        past.now = 1_700_000_000.0 + 60 * n
+        assert past.save()
+    found = older(str(past.folder), load(str(past.folder)), "a")
+    assert [each["goes_after_snapshots"] for each in found] == [1, 2]
+    assert all("joiner" in each["found_in"] for each in found)
+    assert [each["goes_at"] for each in found] == ["2023-11-14T22:16:20+00:00", "2023-11-14T22:17:20+00:00"]
+    assert describe(load(str(past.folder)), "a")["found_in"] == []
+    assert older(str(past.folder), load(str(past.folder)), "nobody") == []
+    inspect(str(past.folder), sample_id="a", json_output=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["name", "id", "found_in", "older_snapshots"]
+
+
+@pytest.mark.parametrize("dies", [None, "learned", "snapshot-written", "snapshot-named"])
+def test_older_snapshots_are_deleted_at_once_where_that_is_set(make, dies):
+    past = make(snapshots={"path": "", "purge_on_forget": True})
+    past.sections["snapshots"]["path"] = str(past.folder)
+    past.start()
+    for n in range(2):
+        send(past, event(f"e{n}", "x"))
+        past.drain()
+        past.save()
+    assert len(past.service.keeper.snapshots.names()) == 2
+    send(past, forget("e0"))
+    if dies is None:
+        past.drain()
+    else:
+        with dying(dies):
+            past.drain()
+        past.start()
+        past.service.turn()
+    (name,) = past.service.keeper.snapshots.names()
+    assert found_in(past.service.keeper.snapshots.load(name), "e0") == []
+    assert not past.service.purging
+    send(past, event("e2", "x"))
+    past.drain()
+    past.save()
+    assert len(past.service.keeper.snapshots.names()) == 2
+    past.start()
+    assert not past.service.purging
+
+
+def test_a_purge_that_failed_is_tried_again_though_nothing_comes(make):
+    past = make(snapshots={"path": "", "purge_on_forget": True})
+    past.sections["snapshots"]["path"] = str(past.folder)
+    past.start()
+    send(past, event("e0", "x"))
+    past.drain()
+    past.save()
+    snapshots = past.service.keeper.snapshots
+    delete, tries = snapshots.delete, []
+
+    def refused(name):
+        tries.append(name)
+        if len(tries) == 1:
+            raise SnapshotError("no", where="there", mend="later")
+        delete(name)
+
+    snapshots.delete = refused
+    send(past, forget("e0"))
+    past.drain()
+    assert past.service.purging
+    for _ in range(3):
+        past.now += 60
+        past.service.turn()
+    assert not past.service.purging
+    assert len(snapshots.names()) == 1
+
+
+def hearing(make, share, labelled, unlabelled):
+    """A learner that learned events with and without labels."""
+    past = make(strategy={"name": "ridge", "unlabelled": 100, "features": 64}, probes={"share": share})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 3}", f"w{n % 3} w{n}") for n in range(labelled)))
+    past.drain()
+    send(past, *(event(f"u{n}", None, f"w{n % 3} w{n}") for n in range(unlabelled)))
+    past.drain()
+    return past
+
+
+def test_what_was_learned_without_a_label_is_forgotten_too(make):
+    past = hearing(make, 0, 72, 12)
+    head = past.service.learner.strategy.head
+    assert set(head.heard) == {f"u{n}" for n in range(12)}
+    assert held(past, "u3")
+    send(past, forget("u3"), forget("u3"), forget("nobody"))
+    past.drain()
+    assert "u3" not in head.heard
+    assert head.taken.counts.sum() == 11
+    assert held(past, "u3") == []
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+
+
+def test_a_late_label_takes_the_place_of_the_guess(make):
+    past = hearing(make, 0, 72, 12)
+    head = past.service.learner.strategy.head
+    send(past, *(label(f"u{n}", "c2") for n in range(4)))  # a batch
+    past.drain()
+    assert set(head.heard) == {f"u{n}" for n in range(4, 12)}
+    assert head.taken.counts.sum() == 8
+
+
+def test_events_that_may_become_probes_are_not_learned_by_a_guess(make):
+    past = hearing(make, 0.3, 120, 60)
+    send(past, *(label(f"u{n}", f"c{n % 3}") for n in range(0, 60, 2)))
+    past.drain()
+    service = past.service
+    heard = {*service.learner.strategy.head.heard, *(each.id for each in service.learner.heard)}
+    assert len(heard) > 10
+    assert any(f"u{n}" in service.probes for n in range(60))
+    assert not any(service.probes.may_take(each) for each in heard)
+
+
+def test_predictions_of_what_is_forgotten_stay(make):
+    past = make()
+    past.start()
+    send(past, event("a"), forget("a"))
+    past.drain()
+    assert [each["id"] for each in past.predictions()] == ["a"]
+    send(past, label("a", "x"))
+    past.drain()
+    assert "".join(letters(past))[-1] == "w"
