@@ -23,3 +23,16 @@ def stream(seed: int, purpose: str, step: int) -> np.random.Generator:
 def torch_seed(seed: int, purpose: str, step: int) -> int:
     """Return a seed for torch's generator, drawn from the same stream."""
     return int(stream(seed, purpose, step).integers(0, 2**63 - 1))
+
+
+def share(name: str, key: bytes, purpose: str) -> float:
+    """Return a number in [0, 1) that depends on name, key and purpose alone, uniform over names.
+
+    Args:
+        name: for example an event's id.
+        key: of at most 64 bytes, made of the seed.
+        purpose: of at most 16 bytes in UTF-8; each has numbers of its own.
+    """
+    data = name.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=8, key=key, person=purpose.encode()).digest()
+    return (int.from_bytes(digest, "little") >> 11) / 2**53

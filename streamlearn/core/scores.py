@@ -6,27 +6,39 @@ known then has 0.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from streamlearn.core.batch import IntArray
-from streamlearn.model.tasks import NONE
+from streamlearn.core.vocabulary import NONE
 
 TOP = 5  # probabilities that are kept as they were
 # `others` is what each label known then has that is not in `top`.
-LIKELY = np.dtype([("classes", "<i4"), ("top", "<i4", (TOP,)), ("probabilities", "<f4", (TOP,)), ("others", "<f8")])
+TOP_SCORES = np.dtype([("classes", "<i4"), ("top", "<i4", (TOP,)), ("probabilities", "<f4", (TOP,)), ("others", "<f8")])
 KEPT: Final = ("classes", "top", "probabilities")  # in a state: `others` follows from them
 
 
-def likeliest(probabilities: npt.NDArray[np.float32] | None, n: int) -> npt.NDArray[np.void]:
-    """Return what is kept of n rows (n, classes), as `LIKELY`; None stands for no label known.
+class Scores(NamedTuple):
+    """What the model says of n events.
+
+    `probabilities` is float32 of shape (n, classes); `top` and `top_scores`, of shape (n, k), are the k likeliest
+    classes and their probabilities, best first.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    top: IntArray
+    top_scores: npt.NDArray[np.float32]
+
+
+def pack_top_scores(probabilities: npt.NDArray[np.float32] | None, n: int) -> npt.NDArray[np.void]:
+    """Return what is kept of n rows (n, classes), as `TOP_SCORES`; None stands for no label known.
 
     `top` is in no order, and holds `NONE` where there are fewer labels.
     """
-    rows = np.zeros(n, LIKELY)
+    rows = np.zeros(n, TOP_SCORES)
     rows["top"] = NONE
     if probabilities is not None:
         classes = rows["classes"] = probabilities.shape[1]
@@ -47,8 +59,8 @@ def probabilities(rows: npt.NDArray[np.void], numbers: IntArray) -> npt.NDArray[
 
 
 def probability(said: bytes, number: int) -> float:
-    """Return what one label got, by its number, of the bytes of a `LIKELY`."""
-    return float(probabilities(np.frombuffer(said, LIKELY), np.array([number]))[0])
+    """Return what one label got, by its number, of the bytes of a `TOP_SCORES`."""
+    return float(probabilities(np.frombuffer(said, TOP_SCORES), np.array([number]))[0])
 
 
 def columns(rows: npt.NDArray[np.void]) -> dict[str, torch.Tensor]:
@@ -58,7 +70,7 @@ def columns(rows: npt.NDArray[np.void]) -> dict[str, torch.Tensor]:
 
 def restored(state: Mapping[str, Any]) -> npt.NDArray[np.void]:
     """Return the rows of a state."""
-    rows = np.zeros(len(state["classes"]), LIKELY)
+    rows = np.zeros(len(state["classes"]), TOP_SCORES)
     for name in KEPT:
         rows[name] = state[name].numpy()
     rows["others"] = _others(rows)

@@ -165,7 +165,7 @@ class Refetch:
         there = {tp: offset for tp, offset in positions.items() if tp in bounds}
         self.source.seek({tp: min(max(offset, bounds[tp][0]), bounds[tp][1]) for tp, offset in there.items()})
 
-    def take(self, wanted: Sequence[Range], *, lossy: bool = False) -> tuple[list[Record], bool]:
+    def fetch(self, wanted: Sequence[Range], *, lossy: bool = False) -> tuple[list[Record], bool]:
         """Return the records of the ranges, in their order, and whether some were lost.
 
         Args:

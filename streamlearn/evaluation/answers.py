@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamlearn.core.scores import LIKELY, columns, restored
+from streamlearn.core.scores import TOP_SCORES, columns, restored
 
 
 class Answers:
@@ -25,7 +25,7 @@ class Answers:
         return len(self._said)
 
     def add(self, event_id: str, number: int, said: bytes) -> None:
-        """Keep what was said of an event (the bytes of a `LIKELY`), which was the measurement of this number."""
+        """Keep what was said of an event (the bytes of a `TOP_SCORES`), which was the measurement of this number."""
         self._said.pop(event_id, None)
         self._said[event_id] = number, said
         if len(self._said) > self.size:
@@ -41,7 +41,7 @@ class Answers:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it, in columns."""
-        said = np.frombuffer(b"".join(said for _, said in self._said.values()), LIKELY)
+        said = np.frombuffer(b"".join(said for _, said in self._said.values()), TOP_SCORES)
         numbers = torch.tensor([number for number, _ in self._said.values()], dtype=torch.int64)
         return {"ids": list(self._said), "numbers": numbers, **columns(said)}
 

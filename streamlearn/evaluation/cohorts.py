@@ -105,7 +105,7 @@ class Cohort:
 
 
 @dataclass(slots=True, eq=False)
-class Label:
+class LabelProbes:
     """The cohorts of one label, and what is known of the label as a whole.
 
     Args:
@@ -187,7 +187,7 @@ class Label:
         }
 
     @classmethod
-    def of(cls, state: dict[str, Any], slots: Iterator[int]) -> "Label":
+    def of(cls, state: dict[str, Any], slots: Iterator[int]) -> "LabelProbes":
         """Return the label of a state, its probes in the next of `slots`."""
         cohorts = [Cohort.of(each, slots) for each in state["cohorts"]]
         return cls(

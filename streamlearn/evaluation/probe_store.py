@@ -1,6 +1,5 @@
 """The samples that are probes, in slots, with how each was answered last."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -87,10 +86,3 @@ class ProbeStore:
             assert slot == row
         for column, name in ((self._now, "now"), (self._before, "before"), (self._confidence, "confidence")):
             column[: len(labels)] = state[name].numpy()
-
-
-def chance(sample_id: str, key: bytes) -> float:
-    """Return a number in [0, 1) that depends on the key and the id alone, uniform over ids."""
-    data = sample_id.encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(data, digest_size=8, key=key, person=b"probes").digest()
-    return (int.from_bytes(digest, "little") >> 11) / 2**53

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from streamlearn.core import rng
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config
-from streamlearn.evaluation.cohorts import ENOUGH, FOLDS, Cohort, Label, Means, Result, share
-from streamlearn.evaluation.probe_store import ProbeStore, chance
+from streamlearn.evaluation.cohorts import ENOUGH, FOLDS, Cohort, LabelProbes, Means, Result, share
+from streamlearn.evaluation.probe_store import ProbeStore
 
 __all__ = ["Probes", "ProbesConfig", "Result"]
 
@@ -82,7 +83,7 @@ class Probes:
         self._fold = config.per_label // FOLDS  # probes an evaluation
         self._room = config.capacity // config.per_label  # cohorts not yet opened
         self._extra = 0  # cohorts beyond the labels' first ones
-        self._labels: dict[str, Label] = {}
+        self._labels: dict[str, LabelProbes] = {}
         self._fresh: deque[str] = deque()  # labels that wait for their first evaluation
         self._rotation: deque[str] = deque()  # the others, longest not evaluated first
         self._pending: list[_Evaluation] = []
@@ -111,9 +112,9 @@ class Probes:
             self.remove(sample.id)
         label = self._labels.get(sample.label)
         if label is None:
-            label = self._labels[sample.label] = Label()
+            label = self._labels[sample.label] = LabelProbes()
         label.seen += 1
-        if chance(sample.id, self._key) >= self.config.share:
+        if rng.share(sample.id, self._key, "probes") >= self.config.share:
             return False
         cohort = self._open(label)
         if cohort is None:
@@ -128,7 +129,7 @@ class Probes:
 
     def may_take(self, sample_id: str) -> bool:
         """Say whether an event of this id may become a probe once its label is known."""
-        return bool(self.config.share) and chance(sample_id, self._key) < self.config.share
+        return bool(self.config.share) and rng.share(sample_id, self._key, "probes") < self.config.share
 
     def replace(self, sample_id: str, label: str) -> Sample | None:
         """Correct the label of a probe: it leaves its cohort, and is offered anew under its new label.
@@ -316,7 +317,7 @@ class Probes:
                 )
         room = self.config.capacity // size
         slots = iter(range(room * size))
-        self._labels = {each["label"]: Label.of(each, slots) for each in state["labels"]}
+        self._labels = {each["label"]: LabelProbes.of(each, slots) for each in state["labels"]}
         self._store = ProbeStore(room * size)
         self._store.load_state_dict(state["store"], [name for name, _ in self._slots()])
         self._fresh, self._rotation = deque(state["fresh"]), deque(state["rotation"])
@@ -331,7 +332,7 @@ class Probes:
         labels = self._labels.items()
         return [(name, slot) for name, label in labels for cohort in label.cohorts for slot in cohort.held]
 
-    def _open(self, label: Label) -> Cohort | None:
+    def _open(self, label: LabelProbes) -> Cohort | None:
         """Return the label's cohort that takes a probe now, a new one where it is due and finds room."""
         for cohort in label.cohorts:
             if not cohort.complete:
@@ -354,14 +355,14 @@ class Probes:
         label.refused = not label.cohorts
         return label.cohorts[-1] if label.cohorts else None
 
-    def _complete(self, label: Label, cohort: Cohort) -> None:
+    def _complete(self, label: LabelProbes, cohort: Cohort) -> None:
         cohort.close()
         if cohort is label.cohorts[-1]:
             label.completed_at = label.seen
             while len(label.cohorts) > self.config.cohorts:
                 self._drop(label, -2)
 
-    def _drop(self, label: Label, place: int) -> None:
+    def _drop(self, label: LabelProbes, place: int) -> None:
         """Give up one of several cohorts of a label."""
         for slot in label.cohorts.pop(place).held:
             self._store.release(slot)

@@ -18,8 +18,8 @@ from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config
 from streamlearn.core.timing import Stages
 from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.new_class import imprint
-from streamlearn.learning.novelty import Usual, energy
+from streamlearn.learning.new_class import initialise_rows
+from streamlearn.learning.novelty import ConformalNovelty, energy
 from streamlearn.learning.penalties import Penalty
 from streamlearn.learning.strategies import Strategy
 from streamlearn.model.model import Model, digest
@@ -93,8 +93,8 @@ class Learner:
         self.penalties = tuple(penalties) if strategy.descends and not strategy.frozen else ()
         self.step = 0
         self.waiting: list[Sample] = []
-        self.heard: list[Sample] = []  # events without a label that wait to be a batch
-        self.usual = Usual()
+        self.unlabelled: list[Sample] = []  # events without a label that wait to be a batch
+        self.novelty = ConformalNovelty()
         self._replayed = 0
         self._losses: dict[str, float] = {}  # of the step's samples, by id
         self._first: torch.Tensor | None = None  # scores of the batch's first forward pass, its new samples first
@@ -111,9 +111,9 @@ class Learner:
     def add(self, samples: Sequence[Sample]) -> list[Update]:
         """Take samples in; learn every batch that is now full, and keep the rest waiting."""
         self.waiting.extend(samples)
-        if self.heard:
+        if self.unlabelled:
             labelled = {sample.id for sample in samples}
-            self.heard = [each for each in self.heard if each.id not in labelled]
+            self.unlabelled = [each for each in self.unlabelled if each.id not in labelled]
         updates = []
         size = self.config.batch_size
         while len(self.waiting) >= size and not self.stopped:
@@ -121,18 +121,20 @@ class Learner:
             updates.append(self.update(batch))
         return updates
 
-    def hear(self, events: Sequence[Sample]) -> None:
+    def add_unlabelled(self, events: Sequence[Sample]) -> None:
         """Take in events without a label, for a strategy that learns from them; their labels mean nothing."""
         if self.stopped:
-            self.heard = []
+            self.unlabelled = []
             return
         size = self.config.batch_size
-        self.heard.extend(events)
-        while len(self.heard) >= size:
-            part, self.heard = self.heard[:size], self.heard[size:]
+        self.unlabelled.extend(events)
+        while len(self.unlabelled) >= size:
+            part, self.unlabelled = self.unlabelled[:size], self.unlabelled[size:]
             tokens = pad([each.tokens for each in part])
             with self.stages("learn"), torch.no_grad():
-                self.strategy.overhear(self, Batch(tokens, np.zeros(size, np.int64), [each.id for each in part]))
+                self.strategy.learn_unlabelled(
+                    self, Batch(tokens, np.zeros(size, np.int64), [each.id for each in part])
+                )
 
     def flush(self) -> list[Update]:
         """Learn what waits now, though the batch is not full."""
@@ -147,7 +149,7 @@ class Learner:
 
     def drop(self) -> int:
         """Let go of what waits; return how many samples that were."""
-        count, self.waiting, self.heard = len(self.waiting), [], []
+        count, self.waiting, self.unlabelled = len(self.waiting), [], []
         return count
 
     def update(self, samples: Sequence[Sample]) -> Update:
@@ -165,7 +167,7 @@ class Learner:
         self.model.head.grow(len(self.task.labels), self.optimizer)
         batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
         if self.config.new_class == "mean" and self.strategy.descends and not self.strategy.frozen:
-            imprint(self.model, batch, known)
+            initialise_rows(self.model, batch, known)
         before, self._first = self.step, None
         losses: list[float] = []
         noted: dict[str, float] = {}
@@ -185,10 +187,10 @@ class Learner:
                 noted |= self._losses
         with self.stages("learn"), torch.no_grad():  # 3
             self.strategy.absorb(self, batch, self.memory)
-            strange = self.strategy.strangeness()
+            strange = self.strategy.novelty_scores()
             if strange is None and self._first is not None and known:
                 strange = energy(self._first[: len(batch), :known])  # as it was served: without the batch's new classes
-            self.usual.learn(strange, labels)
+            self.novelty.learn(strange, labels)
             self._first = None
         if losses and (self.strategy.rehearses or any(penalty.remembers for penalty in self.penalties)):
             with self.stages("remember"):
@@ -249,7 +251,7 @@ class Learner:
             "memory": self.memory.state_dict(),
             "strategy": self.strategy.state_dict(),
             "recent": self.strategy.recent.state_dict(),
-            "usual": self.usual.state_dict(),
+            "usual": self.novelty.state_dict(),
             "penalties": {self._name(penalty): penalty.state_dict() for penalty in self.penalties},
             "learner": {
                 "step": self.step,
@@ -258,7 +260,7 @@ class Learner:
                 "labels": list(self.task.labels.names),
                 "rows": self.model.head.size,
                 "waiting": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.waiting],
-                "heard": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.heard],
+                "heard": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.unlabelled],
             },
         }
 
@@ -309,9 +311,9 @@ class Learner:
             else:
                 log.warning("penalties: %s begins anew, since the snapshot has none", self._name(penalty))
         if "usual" in state:  # else it begins anew
-            self.usual.load_state_dict(state["usual"])
+            self.novelty.load_state_dict(state["usual"])
         self.step, self.model.trained = int(own["step"]), bool(own["trained"])
-        self.waiting, self.heard = (
+        self.waiting, self.unlabelled = (
             [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own.get(name, ())]
             for name in ("waiting", "heard")
         )

@@ -11,7 +11,7 @@ from streamlearn.core.batch import Batch
 from streamlearn.model.model import Model
 
 
-def imprint(model: Model, batch: Batch, known: int) -> None:
+def initialise_rows(model: Model, batch: Batch, known: int) -> None:
     """Let each class that the head grew by for this batch begin with the mean direction of its samples.
 
     A row becomes the mean of the samples' features at unit length, at unit length again, times the mean length of the

@@ -26,7 +26,7 @@ def energy(scores: torch.Tensor) -> torch.Tensor:
     return -scores.float().logsumexp(1)
 
 
-class Usual:
+class ConformalNovelty:
     """How strange samples of known classes were, just before they were learned.
 
     A conformal test for outliers: Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005; Bates et
@@ -43,28 +43,28 @@ class Usual:
         self.counts = np.zeros(0, np.int64)  # labels learned so far, by class
         self._sorted: npt.NDArray[np.float64] | None = None
 
-    def novelty(self, strangeness: torch.Tensor) -> npt.NDArray[np.float64] | None:
-        """Return the novelty of events, from 0 to 1, of the shape (n,) of their strangeness; None before enough is
-        known. What is no number reads 1."""
+    def novelty(self, novelty_scores: torch.Tensor) -> npt.NDArray[np.float64] | None:
+        """Return the novelty of events, from 0 to 1, of the shape (n,) of their novelty scores; None before enough
+        is known. What is no number reads 1."""
         if len(self.window) < ENOUGH:
             return None
         if self._sorted is None:  # asked for with every prediction, and changed by what is learned alone
             self._sorted = np.sort(self.window)
-        found = np.searchsorted(self._sorted, strangeness.double().cpu().numpy(), side="left")  # nan sorts last
+        found = np.searchsorted(self._sorted, novelty_scores.double().cpu().numpy(), side="left")  # nan sorts last
         return found / (len(self._sorted) + 1)
 
-    def learn(self, strangeness: torch.Tensor | None, labels: IntArray) -> None:
+    def learn(self, novelty_scores: torch.Tensor | None, labels: IntArray) -> None:
         """Take in a batch that was learned.
 
         Args:
-            strangeness: of its samples, just before, (n,); None where nobody looked. What is not finite is left out.
+            novelty_scores: of its samples, just before, (n,); None where nobody looked. What is not finite is left out.
             labels: their classes' numbers, (n,).
         """
         missing = int(labels.max(initial=-1)) + 1 - len(self.counts)
         if missing > 0:
             self.counts = np.pad(self.counts, (0, missing))
-        if strangeness is not None:
-            values = strangeness.double().cpu().numpy()
+        if novelty_scores is not None:
+            values = novelty_scores.double().cpu().numpy()
             told = values[(self.counts[labels] > 0) & np.isfinite(values)]
             self.window.extend(told.tolist())
             self._sorted = None

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from streamlearn.core.batch import IntArray, Tokens, buckets, collate
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config
-from streamlearn.model.trainable_top import Branch, Call
+from streamlearn.model.trainable_top import Call, TrainableTop
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class GrowingLinear(nn.Module):
     """A linear layer whose outputs grow one by one without moving the ones that are there.
 
     Rows are allocated ahead in powers of two, so that most growth changes no tensor at all; rows beyond `size` are
-    zero, get no gradient and stay zero. New rows are zero too, until `imprint` or a step fills them.
+    zero, get no gradient and stay zero. New rows are zero too, until `initialise_rows` or a step fills them.
     """
 
     def __init__(self, features: int, *, bias: bool = True) -> None:
@@ -126,7 +126,7 @@ class Model(nn.Module):
         self.backbone = backbone
         self.head = head
         self.width = head.weight.shape[1]  # of what `features` returns
-        self.branch: Branch | None = None
+        self.branch: TrainableTop | None = None
         self.tokenizer = tokenizer
         self.labels = tuple(labels)
         self.trained = bool(labels)  # whether its scores mean anything; the learner's first step makes it so
@@ -169,7 +169,9 @@ class Model(nn.Module):
         scores: torch.Tensor = self.head(self.features(tokens))
         return scores
 
-    def read(self, tokens: Tokens, layers: Sequence[int], *, branch: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    def hidden_states(
+        self, tokens: Tokens, layers: Sequence[int], *, branch: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the frozen encoder's hidden states, and what the head reads.
 
         Args:

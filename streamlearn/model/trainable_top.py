@@ -29,7 +29,7 @@ def norm_after(backbone: nn.Module, stack: nn.ModuleList) -> Place | None:
     return None
 
 
-class Branch(nn.Module):
+class TrainableTop(nn.Module):
     """Copies of an encoder's top layers, and of the normalisation after them. They begin where the lower layers end,
     and get what the originals get: masks, positions, whatever the architecture passes down.
 

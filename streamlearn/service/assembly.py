@@ -19,7 +19,7 @@ from streamlearn.durability.snapshots import Snapshots
 from streamlearn.evaluation.drift import Monitor, Novelty
 from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes
-from streamlearn.learning.closed_form import Recent
+from streamlearn.learning.closed_form import RecentFeatures
 from streamlearn.learning.learner import Learner
 from streamlearn.learning.memory import ReplayMemory, policies, retrievals
 from streamlearn.learning.penalties import penalties
@@ -76,7 +76,7 @@ def assemble(
     strategy = strategies.build(root.strategy)
     correctable = root.joiner.correction_window if root.kafka.topics.labels is not None else 0
     forgettable = root.joiner.correction_window if root.fields.id == KEY else correctable
-    strategy.recent = Recent(forgettable)
+    strategy.recent = RecentFeatures(forgettable)
     held = [penalties.build(spec) for spec in root.penalties]
     learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
     decoder = EventDecoder(
@@ -86,7 +86,7 @@ def assemble(
         max_labels=root.limits.labels,
         max_bytes=root.limits.record_bytes,
     )
-    predictor = ServedModel(model, task, strategy, top_k=root.serving.top_k, stages=stages, usual=learner.usual)
+    predictor = ServedModel(model, task, strategy, top_k=root.serving.top_k, stages=stages, novelty=learner.novelty)
     measures = Measures(
         Prequential(root.metrics.window),
         Probes(root.probes, seed=root.seed),

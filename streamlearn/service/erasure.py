@@ -22,7 +22,7 @@ def erase(ids: Sequence[str], learner: Learner, measures: Measures) -> int:
     for sample_id in ids:
         measures.forget(sample_id)  # 1
     learner.waiting = [sample for sample in learner.waiting if sample.id not in gone]  # 2
-    learner.heard = [event for event in learner.heard if event.id not in gone]
+    learner.unlabelled = [event for event in learner.unlabelled if event.id not in gone]
     learner.strategy.forget(ids)  # 3
     for sample_id in ids:
         learner.memory.remove(sample_id)

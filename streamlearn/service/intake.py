@@ -5,19 +5,19 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
 from streamlearn.core.batch import Sample
-from streamlearn.service.measures import Seen
+from streamlearn.service.measures import ProbeSplit
 from streamlearn.serving.crash_isolation import KILLED
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.dead_letters import DeadLetter
 from streamlearn.stream.dead_letters import crashed as dead
-from streamlearn.stream.events import Decoded, Event, EventDecoder, Forget, Label, Place, Prediction
+from streamlearn.stream.events import DecodedEvents, Event, EventDecoder, Forget, Label, Place, Prediction
 from streamlearn.stream.joiner import Join, Joiner
 from streamlearn.stream.label_decoder import DecodedLabels, LabelDecoder
 from streamlearn.stream.pending import Served
 from streamlearn.stream.transport import Record
 
 
-class Came(NamedTuple):
+class Decoded(NamedTuple):
     """A batch that was decoded.
 
     Args:
@@ -49,13 +49,13 @@ class Came(NamedTuple):
 class Prepared(NamedTuple):
     """A batch that was decoded, predicted and joined. Nothing of it counts yet."""
 
-    came: Came
+    came: Decoded
     events: Sequence[Event]  # that were answered
     predictions: Sequence[Prediction]
     answer: Answer
     dead_letters: Sequence[DeadLetter]
     join: Join
-    seen: Seen
+    seen: ProbeSplit
     crashed: tuple[Place, ...] | None  # see `journal.Batch`
 
     @property
@@ -90,7 +90,7 @@ class Prepared(NamedTuple):
 
 
 class Intake:
-    """Decodes a batch and joins it. `read` changes nothing but which labels are known; `join` changes what waits.
+    """Decodes a batch and joins it. `decode` changes nothing but which labels are known; `join` changes what waits.
 
     Both come before the batch is committed, since its journal record says what became of each record. Where the commit
     fails the process ends, and with it what was changed.
@@ -105,7 +105,7 @@ class Intake:
         self.decoder, self.joiner, self._topic = decoder, joiner, labels
         self._labels = LabelDecoder(decoder)
 
-    def read(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Came:
+    def decode(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Decoded:
         """Decode the records, and say which events are new.
 
         Of those that are in `crashed`, what is no new event is left out; new events are not tried by whoever answers.
@@ -126,7 +126,7 @@ class Intake:
             kept = [at for at, event in enumerate(events) if event.source not in gone]
             events, rows = [events[at] for at in kept], [rows[at] for at in kept]
         labels = self._labels.decode(late) if late else DecodedLabels([], [])
-        return Came(
+        return Decoded(
             records,
             len(own),
             events,
@@ -137,7 +137,7 @@ class Intake:
         )
 
     def join(
-        self, came: Came, answered: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, now: float
+        self, came: Decoded, answered: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, now: float
     ) -> Join:
         """Join the events and labels of a batch with each other, and with what waits.
 
@@ -153,10 +153,10 @@ class Intake:
             there = {event.source: row for row, event in enumerate(answered)}
             kept = [at for at, event in enumerate(events) if rows[at] < 0 or event.source in there]
             events, rows = [events[at] for at in kept], [there.get(events[at].source, -1) for at in kept]
-        return self.joiner.take(events, rows, Served(predictions, answer.tokens, answer.scores), came.labels, now)
+        return self.joiner.join(events, rows, Served(predictions, answer.tokens, answer.scores), came.labels, now)
 
 
-def _merged(decoded: Decoded) -> Sequence[Event | Forget]:
+def _merged(decoded: DecodedEvents) -> Sequence[Event | Forget]:
     """Return the events and what is to be forgotten, in the order of their records."""
     if not decoded.forgets:
         return decoded.events

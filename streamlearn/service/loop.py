@@ -31,9 +31,9 @@ from streamlearn.learning.learner import Learner, Update
 from streamlearn.service.corrections import correct
 from streamlearn.service.erasure import erase
 from streamlearn.service.intake import Intake, Prepared
-from streamlearn.service.measures import Measures, Seen
+from streamlearn.service.measures import Measures, ProbeSplit
 from streamlearn.service.totals import Totals
-from streamlearn.serving.crash_isolation import Answering
+from streamlearn.serving.crash_isolation import CrashIsolation
 from streamlearn.serving.label_requests import LabelRequests
 from streamlearn.serving.predictions import predictions
 from streamlearn.serving.predictor import Answer, Predictor
@@ -163,7 +163,7 @@ class Service:
         self.purging = False  # an id was forgotten that older snapshots may hold
         self._began = self._counts()
         self._waiting_since: float | None = None
-        self._answer = Answering(root.model.name)
+        self._answer = CrashIsolation(root.model.name)
         self._warned: set[str] = set()
         self._dead_letter_bytes = publisher.outlet.max_bytes(root.kafka.topics.dead_letters)
 
@@ -257,13 +257,13 @@ class Service:
             self.totals.labels["discarded"] += gone
             batch = batch._replace(seen=batch.seen._replace(samples=[]))
             batch.join.corrections.clear()
-        return self._absorb(batch, record.now, hear=learn)
+        return self._absorb(batch, record.now, learn_unlabelled=learn)
 
     def _prepare(self, records: Sequence[Record], now: float, crashed: Collection[Place] | None = None) -> Prepared:
         """Decode, predict and join. `crashed` names the records that are not to be tried, the others come one by one
         then."""
         with self.stages("decode"):
-            came = self.intake.read(records, crashed)
+            came = self.intake.decode(records, crashed)
         events, answer, failures = self._answer(self.predictor, came.new, crashed)
         by_place = {Place(*record[:3]): record for record in records} if failures else {}
         crashes = [dead(by_place[place], error) for place, error in (failures or {}).items()]
@@ -281,7 +281,7 @@ class Service:
             answer,
             [*came.dead_letters, *crashes],
             join,
-            self.measures.choose(join),
+            self.measures.split_probes(join),
             None if failures is None else (*failures, *came.killers),
         )
 
@@ -318,16 +318,18 @@ class Service:
             crashed=batch.crashed,
         )
 
-    def _absorb(self, batch: Prepared, now: float, *, hear: bool = True) -> Turn:
+    def _absorb(self, batch: Prepared, now: float, *, learn_unlabelled: bool = True) -> Turn:
         """Measure and learn what was committed: the same whether it is done now or again."""
         quiet = self.progress is not None
         self._count(batch)
         self._warn(batch.events, batch.answer, quiet=quiet)
         self.purging |= self.root.snapshots.purge_on_forget and bool(batch.join.forgotten)
         correct(batch.join.corrections, self.learner, self.measures)
-        self.measures.take(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
+        self.measures.measure(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
         unlabelled: Sequence[tuple[int, Sample]] = ()
-        if hear and self.learner.strategy.hears:  # what may become a probe is not learned, by its guess neither
+        if (
+            learn_unlabelled and self.learner.strategy.learns_unlabelled
+        ):  # what may become a probe is not learned, by its guess neither
             unlabelled = [each for each in batch.unlabelled if not self.probes.may_take(each[1].id)]
         updates = self._learn(batch.seen.samples, now, unlabelled)
         probes = self.measures.probe(len(batch.seen.samples) + batch.seen.probes)
@@ -341,10 +343,12 @@ class Service:
             probes,
         )
 
-    def warm(self, part: Warmed, events: Sequence[Event], seen: Seen, tokens: Sequence[IntArray], now: float) -> Turn:
+    def warm(
+        self, part: Warmed, events: Sequence[Event], seen: ProbeSplit, tokens: Sequence[IntArray], now: float
+    ) -> Turn:
         """Learn a part of the warm start, of which nothing was served; with the last one what waits too."""
         self.warmed = part
-        self.measures.meet(events, tokens)
+        self.measures.learn_classes(events, tokens)
         if seen.probes:
             self.totals.labels["probe"] += seen.probes
         updates = self._learn(seen.samples, now)
@@ -465,7 +469,7 @@ class Service:
         updates, at = list[Update](), 0
         for before, events in groupby(unlabelled, key=itemgetter(0)):
             updates += self._add(samples[at:before])
-            self.learner.hear([event for _, event in events])
+            self.learner.add_unlabelled([event for _, event in events])
             at = before
         updates += self._add(samples[at:])
         if given_up := self.learner.give_up():

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamlearn.core.batch import IntArray, Sample
-from streamlearn.core.scores import LIKELY, likeliest, probability
+from streamlearn.core.scores import TOP_SCORES, pack_top_scores, probability
 from streamlearn.core.timing import Stages
+from streamlearn.core.vocabulary import Labels
 from streamlearn.evaluation.answers import Answers
 from streamlearn.evaluation.drift import Detection, Monitor, Novelty
 from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes, Result
 from streamlearn.learning.memory import ReplayMemory
 from streamlearn.model.model import Model
-from streamlearn.model.tasks import Labels
 from streamlearn.serving.predictor import Answer, ServedModel
 from streamlearn.stream.events import Event, Prediction
 from streamlearn.stream.joiner import Join
@@ -24,7 +24,7 @@ from streamlearn.stream.pending import Joined
 log = logging.getLogger(__name__)
 
 
-class Seen(NamedTuple):
+class ProbeSplit(NamedTuple):
     """What becomes of a batch's samples: those to learn, how many became probes, and the letters of the join with that
     told, as `journal.Batch` has them."""
 
@@ -73,10 +73,10 @@ class Measures:
         """The served weights."""
         return self.served.model
 
-    def choose(self, join: Join) -> Seen:
+    def split_probes(self, join: Join) -> ProbeSplit:
         """Say which samples may be learned, and keep the others as probes."""
         if not join.samples:
-            return Seen([], 0, "".join(join.letters))
+            return ProbeSplit([], 0, "".join(join.letters))
         samples: list[Sample] = []
         letters = list(join.letters)
         for place, sample in zip(join.places, join.samples, strict=True):
@@ -85,9 +85,9 @@ class Measures:
                 samples.append(sample)
             else:
                 letters[place] = "p" if letters[place] == "l" else "P"
-        return Seen(samples, len(join.samples) - len(samples), "".join(letters))
+        return ProbeSplit(samples, len(join.samples) - len(samples), "".join(letters))
 
-    def take(
+    def measure(
         self,
         events: Sequence[Event],
         predictions: Sequence[Prediction],
@@ -131,7 +131,7 @@ class Measures:
             return False
         return self.prequential.relabel(found[0], label, probability(found[1], self.labels.numbers([label])[0]))
 
-    def meet(self, events: Sequence[Event], tokens: Sequence[IntArray]) -> None:
+    def learn_classes(self, events: Sequence[Event], tokens: Sequence[IntArray]) -> None:
         """Get to know the classes of labelled events that nobody asked about: what is like them is not far off."""
         rows = [row for row, event in enumerate(events) if event.label is not None]
         if self.monitor is not None and rows:
@@ -209,7 +209,7 @@ class Measures:
                 slices=each.slices,
             )
             if self.answers.size:
-                self.answers.add(each.sample.id, self.prequential.count, each.likely)
+                self.answers.add(each.sample.id, self.prequential.count, each.top_scores)
             if each.predicted is not None:
                 errors.append(float(each.predicted != each.sample.label))
                 losses.append(loss)
@@ -247,5 +247,5 @@ class Measures:
 def _kept(answer: Answer, rows: Sequence[int]) -> dict[int, bytes]:
     """Return what is kept of some answers, for corrections, by row."""
     said = None if answer.scores is None else answer.scores.probabilities[list(rows)]
-    packed, size = likeliest(said, len(rows)).tobytes(), LIKELY.itemsize
+    packed, size = pack_top_scores(said, len(rows)).tobytes(), TOP_SCORES.itemsize
     return {row: packed[at * size : (at + 1) * size] for at, row in enumerate(rows)}

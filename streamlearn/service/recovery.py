@@ -225,7 +225,7 @@ class Recovery:
                         service.publisher.commit(attempt)
                     if isinstance(record, journal.Batch):
                         there = [each for each in record.ranges if self._is_there(each.topic, ids)]
-                        records, lost = refetch.take(there, lossy=self.accept_loss)
+                        records, lost = refetch.fetch(there, lossy=self.accept_loss)
                         self.lost += lost or len(there) < len(record.ranges)
                         yield record, service.reapply(record, records, learn=record.seq not in discarded)
                         continue

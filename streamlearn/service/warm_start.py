@@ -16,9 +16,9 @@ from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints, journal
 from streamlearn.service.loop import Progress, Service, Turn, Warmed
-from streamlearn.service.measures import Seen
+from streamlearn.service.measures import ProbeSplit
 from streamlearn.serving.predictor import Answer
-from streamlearn.stream.events import Decoded, Event, EventDecoder
+from streamlearn.stream.events import DecodedEvents, Event, EventDecoder
 from streamlearn.stream.joiner import Join
 from streamlearn.stream.labelled_files import Row, WarmFile
 from streamlearn.stream.transport import Record, ranges
@@ -58,7 +58,7 @@ class Part(NamedTuple):
     digest: str
     events: Sequence[Event]
     answer: Answer
-    seen: Seen
+    seen: ProbeSplit
     taken: str
 
 
@@ -232,13 +232,13 @@ class WarmStart:
             if event.label is not None:
                 join.hand_out(Sample(event.id, row, event.label))
             join.letters.append("-" if event.label is None else "l")
-        seen = service.measures.choose(join)
+        seen = service.measures.split_probes(join)
         letters = {event.source.offset: letter for event, letter in zip(events, seen.letters, strict=True)}
         (found,) = ranges(self._records(some))
         taken = "".join(letters.get(at, "d") for at, _ in some)
         return Part(done._replace(next=end), done.next, found.digest, events, answer, seen, taken)
 
-    def _decoded(self, decoder: EventDecoder, some: Sequence[tuple[int, Row]]) -> Decoded:
+    def _decoded(self, decoder: EventDecoder, some: Sequence[tuple[int, Row]]) -> DecodedEvents:
         """Decode rows as events are; one that names no id gets one that no event can have."""
         decoded = decoder.decode(self._records(some))
         events = [

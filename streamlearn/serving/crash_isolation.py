@@ -23,7 +23,7 @@ class Answered(NamedTuple):
     failures: dict[Place, Exception | str] | None
 
 
-class Answering:
+class CrashIsolation:
     """Answers events; one that the model cannot take is set apart with its error, and the others go on.
 
     Args:

@@ -6,7 +6,6 @@ is met, and ask some at random, since what the model is sure of may have changed
 the latest doubts, so it has no step width, and what is left of the budget moves the quantile.
 """
 
-import hashlib
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from streamlearn.core import rng
 from streamlearn.core.registry import Config
-from streamlearn.evaluation.probe_store import chance
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.events import Event, Prediction
 
@@ -87,12 +86,12 @@ class LabelRequests:
 
     def ask(self, event_id: str, in_doubt: float) -> bool:
         """Take in the next event; return whether to ask for its label."""
-        budget, luck = self.config.budget, _luck(event_id, self._key)
+        budget, luck = self.config.budget, rng.share(event_id, self._key, "requests")
         self.credit = min(self.credit + budget, self.burst)
         wanted = budget * STEEP ** (2 * self.credit / self.burst - 1)
         place = (in_doubt, luck)  # of equal doubts chance decides
         rank = bisect_left(self._sorted, place) / len(self._sorted) if self._sorted else 1.0
-        if chance(event_id, self._key) < self.probes:
+        if rng.share(event_id, self._key, "probes") < self.probes:
             asked = luck < wanted
         else:
             asked = luck < wanted * self.config.at_random or rank >= 1 - wanted * (1 - self.config.at_random)
@@ -135,10 +134,3 @@ def doubt(answer: Answer, novel: Sequence[bool]) -> list[float]:
     values = 1 - np.abs(two[:, 1] - two[:, 0]) + np.array(novel, dtype=np.float64)
     found: list[float] = np.nan_to_num(values, nan=NOTHING_KNOWN).tolist()
     return found
-
-
-def _luck(event_id: str, key: bytes) -> float:
-    """Return a number in [0, 1) that depends on key and id alone, and not on what chooses the probes."""
-    data = event_id.encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(data, digest_size=8, key=key, person=b"requests").digest()
-    return (int.from_bytes(digest, "little") >> 11) / 2**53

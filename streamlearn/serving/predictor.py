@@ -8,17 +8,18 @@ import numpy.typing as npt
 import torch
 
 from streamlearn.core.batch import IntArray, pad
+from streamlearn.core.scores import Scores
 from streamlearn.core.timing import Stages
-from streamlearn.learning.novelty import Usual
+from streamlearn.learning.novelty import ConformalNovelty
 from streamlearn.learning.strategies import Strategy
 from streamlearn.model.model import Model
-from streamlearn.model.tasks import Scores, Task
+from streamlearn.model.tasks import Task
 
 
 class Answer(NamedTuple):
     """What is said of n texts: their token ids, the scores (None before any label is known), how many tokens of each
-    text the tokenizer does not know, (n,), and how novel it is, (n,), see `strangeness.Usual` (None before that is
-    known)."""
+    text the tokenizer does not know, (n,), and how novel it is, (n,), see `novelty.ConformalNovelty` (None before that
+    is known)."""
 
     tokens: Sequence[IntArray]
     scores: Scores | None
@@ -53,14 +54,21 @@ class ServedModel:
         strategy: answers from the model, or from its own statistics of the model's features.
         top_k: how many labels a prediction names.
         stages: takes the time of tokenizing and of the forward pass.
-        usual: knows how strange events of known classes are; None: nobody does.
+        novelty: knows how strange events of known classes are; None: nobody does.
     """
 
     def __init__(
-        self, model: Model, task: Task, strategy: Strategy, *, top_k: int, stages: Stages, usual: Usual | None = None
+        self,
+        model: Model,
+        task: Task,
+        strategy: Strategy,
+        *,
+        top_k: int,
+        stages: Stages,
+        novelty: ConformalNovelty | None = None,
     ) -> None:
         self.model, self.task, self.strategy, self.top_k, self.stages = model, task, strategy, top_k, stages
-        self.usual = Usual() if usual is None else usual
+        self.novelty = ConformalNovelty() if novelty is None else novelty
 
     def predict(self, texts: Sequence[str]) -> Answer:
         """Return the texts' token ids, their scores once a label is known, and their novelty once that is known."""
@@ -69,9 +77,9 @@ class ServedModel:
         if not self.model.trained:
             return Answer(tokens, None, unknown)
         with self.stages("predict"), torch.inference_mode():
-            said = self.strategy.say(self.model, pad(tokens))
+            said = self.strategy.answer(self.model, pad(tokens))
             scores = self.task.scores(said.scores, self.top_k)
-            return Answer(tokens, scores, unknown, self.usual.novelty(said.strangeness))
+            return Answer(tokens, scores, unknown, self.novelty.novelty(said.novelty_scores))
 
     def scores(self, tokens: Sequence[IntArray]) -> Scores:
         """Return the scores of texts that were tokenized already; at least one label must be known."""

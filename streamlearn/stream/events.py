@@ -30,7 +30,7 @@ from streamlearn.stream.transport import Message, Record
 
 __all__ = [  # with fields and dead letters: who decodes needs them
     "DeadLetter",
-    "Decoded",
+    "DecodedEvents",
     "Event",
     "EventDecoder",
     "Fields",
@@ -112,7 +112,7 @@ class Prediction(NamedTuple):
     label_requested: bool | None = None
 
 
-class Decoded(NamedTuple):
+class DecodedEvents(NamedTuple):
     """A batch of records: every one is an event, a dead letter, or asks that an id is forgotten."""
 
     events: list[Event]
@@ -157,7 +157,7 @@ class EventDecoder:
         self.extract = extractor(fields)
         self._nearest = lru_cache(1_000)(partial(_nearest, [*labels] if closed else []))
 
-    def decode(self, records: Sequence[Record]) -> Decoded:
+    def decode(self, records: Sequence[Record]) -> DecodedEvents:
         """Return the batch's events and dead letters, each in the order of the records.
 
         The whole batch is parsed and checked at once. If anything is wrong in it, its records are judged one by one.
@@ -169,7 +169,7 @@ class EventDecoder:
                 payloads = [loads(value) for value in values]
                 if extract is not None:
                     payloads = [extract(payload, record) for payload, record in zip(payloads, records, strict=True)]
-                return Decoded(self._events(records, _payloads.validate_python(payloads)), [])
+                return DecodedEvents(self._events(records, _payloads.validate_python(payloads)), [])
         except (orjson.JSONDecodeError, ValidationError, Refusal):
             pass  # judging finds it again, and explains it
         good: list[Record] = []
@@ -185,7 +185,7 @@ class EventDecoder:
                 good.append(record)
             except Refusal as refusal:
                 dead.append(DeadLetter(record, refusal.reason, refusal.detail))
-        return Decoded(self._events(good, judged), dead, forgets)
+        return DecodedEvents(self._events(good, judged), dead, forgets)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the labels seen so far."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.registry import Config
 from streamlearn.core.scores import probability
-from streamlearn.model.tasks import NONE, Labels
+from streamlearn.core.vocabulary import NONE, Labels
 from streamlearn.stream.events import Event, Forget, Label
 from streamlearn.stream.pending import Joined, Pending, Served, pack_texts, unpack_texts
 
@@ -117,7 +117,7 @@ class Join:
         if late is not None:
             joined = self.late[late]
             self.late[late] = joined._replace(
-                sample=joined.sample._replace(label=label), probability=probability(joined.likely, number)
+                sample=joined.sample._replace(label=label), probability=probability(joined.top_scores, number)
             )
 
     def withdraw(self, event_id: str) -> int:
@@ -184,7 +184,7 @@ class Joiner:
             row += not again
         return rows
 
-    def take(
+    def join(
         self,
         events: Sequence[Event | Forget],
         rows: Sequence[int],
@@ -310,7 +310,7 @@ class Joiner:
         label takes what waits.
         """
         start = len(join.letters)
-        waiting: Sequence[bytes | None] = self.pending.take(ids)
+        waiting: Sequence[bytes | None] = self.pending.pop(ids)
         places: Sequence[int] = range(start, start + len(ids))
         join.letters += "l" * len(ids)
         others: list[tuple[str, str, int]] = []
@@ -351,7 +351,7 @@ class Joiner:
 
     def _join(self, join: Join, ids: Sequence[str], waiting: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
         """Hand out events that waited, with their labels."""
-        joined = self.pending.join(ids, waiting, labels)
+        joined = self.pending.unpack(ids, waiting, labels)
         join.samples += map(_sample_of, joined)
         join.late += joined
         self._known.update(zip(ids, labels, strict=True))
@@ -362,7 +362,7 @@ class Joiner:
         early = self.early.pop(event_id, None)
         if gone := join.withdraw(event_id) + (early is not None):
             join.outcomes["forgotten"] += gone
-        self.pending.take([event_id])
+        self.pending.pop([event_id])
         self._known.pop(event_id, None)
         self._older.pop(event_id, None)
         join.forgotten.append(event_id)

@@ -14,16 +14,26 @@ import orjson
 import torch
 
 from streamlearn.core.batch import IntArray, Sample
-from streamlearn.core.scores import LIKELY, columns, likeliest, probabilities, restored
-from streamlearn.model.tasks import Labels, Scores
+from streamlearn.core.scores import TOP_SCORES, Scores, columns, pack_top_scores, probabilities, restored
+from streamlearn.core.vocabulary import Labels
 from streamlearn.stream.events import Event, Prediction
 
 DIGITS = 6  # of a served score
 HEADER = np.dtype(
-    [("at", "<f8"), ("time", "<f8"), ("score", "<f8"), ("predicted", "<i4"), ("tokens", "<i4"), ("likely", LIKELY)]
+    [
+        ("at", "<f8"),
+        ("time", "<f8"),
+        ("score", "<f8"),
+        ("predicted", "<i4"),
+        ("tokens", "<i4"),
+        ("top_scores", TOP_SCORES),
+    ]
 )
 PLAIN = ("at", "time", "score", "predicted", "tokens")
-START, SAID = HEADER.itemsize, HEADER.itemsize - LIKELY.itemsize  # where the tokens begin, and `likely`, the last field
+START, SAID = (
+    HEADER.itemsize,
+    HEADER.itemsize - TOP_SCORES.itemsize,
+)  # where the tokens begin, and `top_scores`, the last field
 _at = struct.Struct("<d").unpack_from
 
 
@@ -39,8 +49,8 @@ class Joined(NamedTuple):
     """An event that waited, and the label that came: what the prequential measures need of the two.
 
     `score` is what the served label got, nan where none was served; `probability` is what the label got that came, and
-    `likely` tells what others got, as the bytes of a `LIKELY`; `time` is when the event happened, in seconds since
-    1970.
+    `top_scores` tells what others got, as the bytes of a `TOP_SCORES`; `time` is when the event happened, in seconds
+    since 1970.
     """
 
     sample: Sample
@@ -49,7 +59,7 @@ class Joined(NamedTuple):
     probability: float
     slices: Mapping[str, str]
     time: float
-    likely: bytes
+    top_scores: bytes
 
 
 _sample = partial(tuple.__new__, Sample)
@@ -93,7 +103,7 @@ class Pending:
         tokens = [served.tokens[row] for row in rows]
         head["tokens"] = [len(each) for each in tokens]
         said = None if served.scores is None else served.scores.probabilities[list(rows)]
-        head["likely"] = likeliest(said, len(rows))
+        head["top_scores"] = pack_top_scores(said, len(rows))
         heads = head.tobytes()
         ends = (np.cumsum(head["tokens"]) * self._type.itemsize).tolist()
         flat = np.concatenate(tokens).astype(self._type).tobytes()
@@ -107,7 +117,7 @@ class Pending:
         assert event_id not in self._events
         self._events[event_id] = packed
 
-    def take(self, ids: Iterable[str]) -> list[bytes | None]:
+    def pop(self, ids: Iterable[str]) -> list[bytes | None]:
         """Take events out; None stands for each id of which none waits."""
         return list(map(self._events.pop, ids, repeat(None)))
 
@@ -120,7 +130,7 @@ class Pending:
         at: float = _at(next(iter(self._events.values())))[0]
         return at
 
-    def join(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
+    def unpack(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
         """Unpack events whose labels have come: column by column, which is quicker than row by row from five or so on.
 
         The tokens of all are parts of one array.
@@ -135,7 +145,7 @@ class Pending:
             map(_sample, zip(ids, parts, labels, strict=True)),
             [names[each] for each in head["predicted"].tolist()],
             head["score"].tolist(),
-            probabilities(head["likely"], np.array(self.labels.numbers(labels))).tolist(),
+            probabilities(head["top_scores"], np.array(self.labels.numbers(labels))).tolist(),
             [orjson.loads(row[end:]) if len(row) > end else _SLICES for row, end in zip(packed, ends, strict=True)],
             head["time"].tolist(),
             [row[SAID:START] for row in packed],
@@ -149,7 +159,7 @@ class Pending:
         return {
             "ids": pack_texts(self._events),
             **{name: torch.from_numpy(head[name].copy()) for name in PLAIN},
-            **columns(head["likely"]),
+            **columns(head["top_scores"]),
             "token_bytes": self._type.itemsize,
             "rest": _bytes(b"".join(rest)),  # an event's tokens, then its slices as JSON
             "rest_bytes": torch.tensor([len(each) for each in rest], dtype=torch.int32),
@@ -162,7 +172,7 @@ class Pending:
         head = np.zeros(len(ids), HEADER)
         for name in PLAIN:
             head[name] = state[name].numpy()
-        head["likely"] = restored(state)
+        head["top_scores"] = restored(state)
         if state["score"].dtype == torch.float32:  # as they were kept once; what was served has so many digits
             head["score"] = np.round(head["score"], DIGITS)
         heads, rest = head.tobytes(), state["rest"].numpy().tobytes()

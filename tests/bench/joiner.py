@@ -17,7 +17,8 @@ from random import Random
 
 import numpy as np
 
-from streamlearn.model.tasks import Labels, Scores
+from streamlearn.core.scores import Scores
+from streamlearn.core.vocabulary import Labels
 from streamlearn.service.loop import GARBAGE
 from streamlearn.stream.events import Event, Label, Place, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
@@ -74,7 +75,7 @@ def main() -> None:
     before, spent = resident(), 0.0
     for now, (events, served) in enumerate(batches(given.pending, given.tokens, names)):
         start = time.process_time()
-        own.take(events, own.first(events), served, [], 1e9 + now)
+        own.join(events, own.first(events), served, [], 1e9 + now)
         spent += time.process_time() - start
     n = len(own.pending)
     print(f"{n:,} events wait: {(resident() - before) / n * 1e6:,.0f} MB per million, ", end="")
@@ -94,7 +95,7 @@ def main() -> None:
     for number in draw.sample(range(n), given.labels):
         label = Label(f"ticket-{number:09}", draw.choice(names), Place("labels", 0, number), 2e9)
         start = time.process_time_ns()
-        join = own.take((), (), NONE, (label,), 1e9)
+        join = own.join((), (), NONE, (label,), 1e9)
         costs.append((time.process_time_ns() - start) / 1000)
         assert len(join.samples) == 1
     many, numbers = [], draw.sample([int(event_id[7:]) for event_id in own.pending.ids], given.labels)
@@ -104,7 +105,7 @@ def main() -> None:
             for number in numbers[at : at + BATCH]
         ]
         start = time.process_time_ns()
-        join = own.take((), (), NONE, batch, 1e9)
+        join = own.join((), (), NONE, batch, 1e9)
         many.append((time.process_time_ns() - start) / 1000 / BATCH)
         assert len(join.samples) == BATCH
     unit = min(timeit.repeat("sum(range(1000))", number=1000, repeat=5)) * 1000
@@ -112,7 +113,7 @@ def main() -> None:
     print(f"a label in batches of {BATCH}: {told(many)}; alone: {told(costs)}", flush=True)
 
     left, start = len(own.pending), time.process_time()
-    join = own.take((), (), NONE, (), 3e9)
+    join = own.join((), (), NONE, (), 3e9)
     assert (join.expired["ttl"], len(own.pending)) == (left, 0)
     print(f"{left:,} leave by ttl: {(time.process_time() - start) / left * 1e6:.2f} us of CPU each")
 

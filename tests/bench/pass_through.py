@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from streamlearn.config.settings import check
 from streamlearn.core.batch import IntArray
-from streamlearn.model.tasks import Scores
+from streamlearn.core.scores import Scores
 from streamlearn.service.assembly import assemble, client_settings, connected
 from streamlearn.service.loop import Limits
 from streamlearn.serving.predictor import Answer

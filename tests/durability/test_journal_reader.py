@@ -130,14 +130,14 @@ def test_batches_come_again_as_they_were(values, sizes, skipped):
         start.update({TopicPartition(r.topic, r.partition): r.next for r in wanted})
     refetch = Refetch(MemorySource(log, ["events"]), start)
     for wanted, records in batches[skipped:]:
-        assert refetch.take(wanted) == (records, False)
+        assert refetch.fetch(wanted) == (records, False)
 
 
 def test_other_records_at_the_same_offsets_are_an_error():
     start, batches = taken(inputs([b"a", b"b", b"c"], 1), [3])
     refetch = Refetch(MemorySource(inputs([b"a", b"x", b"c"], 1), ["events"]), start)
     with pytest.raises(StreamlearnError, match=r"(?s)other records there.*accept_loss"):
-        refetch.take(batches[0][0])
+        refetch.fetch(batches[0][0])
 
 
 def test_what_is_gone_is_an_error_or_an_accepted_loss():
@@ -145,7 +145,7 @@ def test_what_is_gone_is_an_error_or_an_accepted_loss():
     start, batches = taken(log, [3, 3])
     log.truncate(TopicPartition("events", 0), batches[0][1][1].offset)
     with pytest.raises(StreamlearnError):
-        Refetch(MemorySource(log, ["events"], positions={TopicPartition("events", 0): 2}), start).take(batches[0][0])
+        Refetch(MemorySource(log, ["events"], positions={TopicPartition("events", 0): 2}), start).fetch(batches[0][0])
     refetch = Refetch(MemorySource(log, ["events"], positions={TopicPartition("events", 0): 2}), start)
-    assert refetch.take(batches[0][0], lossy=True) == (batches[0][1][1:], True)
-    assert refetch.take(batches[1][0], lossy=True) == (batches[1][1], False)
+    assert refetch.fetch(batches[0][0], lossy=True) == (batches[0][1][1:], True)
+    assert refetch.fetch(batches[1][0], lossy=True) == (batches[1][1], False)

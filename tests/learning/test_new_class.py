@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from streamlearn.core.batch import Batch, pad
-from streamlearn.learning.new_class import imprint
+from streamlearn.learning.new_class import initialise_rows
 from tests.learners import build, goes_on_the_same, stream
 
 OLD, NEW = [0, 1] * 8, [2, 0, 2, 3, 1, 2, 3, 0]
@@ -28,7 +28,7 @@ def test_a_new_row_is_the_mean_direction_at_the_length_of_the_others(tiny):
     batch, known = batch_of(own, stream(NEW, start=100)), own.model.head.size
     own.model.head.grow(len(own.task.labels), own.optimizer)
     before = own.model.head.weight[:known].clone()
-    imprint(own.model, batch, known)
+    initialise_rows(own.model, batch, known)
     weight = own.model.head.weight.detach()
     assert torch.equal(weight[:known], before)
     assert weight[known:4].norm(dim=1) == pytest.approx([before.norm(dim=1).mean().item()] * 2)
@@ -70,8 +70,8 @@ def test_numbers_that_are_not_finite_leave_a_row_at_zero(tiny):
     own.model.features = lambda tokens: torch.full_like(features(tokens), torch.nan)
     batch, known = batch_of(own, stream(NEW, start=100)), own.model.head.size
     own.model.head.grow(len(own.task.labels), own.optimizer)
-    imprint(own.model, batch, known)
+    initialise_rows(own.model, batch, known)
     own.model.features = features
     assert not own.model.head.weight[known:].any()
-    imprint(own.model, batch, len(own.task.labels))  # the next batch of a class whose row is still empty
+    initialise_rows(own.model, batch, len(own.task.labels))  # the next batch of a class whose row is still empty
     assert own.model.head.weight[known:4].any(1).all()

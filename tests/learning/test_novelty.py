@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.learning.novelty import ENOUGH, WINDOW, Usual, energy
+from streamlearn.learning.novelty import ENOUGH, WINDOW, ConformalNovelty, energy
 
 
 def usual(values, label=0):
-    own = Usual()
+    own = ConformalNovelty()
     own.learn(None, np.array([label]))
     own.learn(torch.tensor(values, dtype=torch.float64), np.full(len(values), label))
     return own
@@ -61,7 +61,7 @@ def test_what_is_no_number_is_as_novel_as_can_be():
 
 
 def test_samples_of_new_classes_and_what_is_not_finite_do_not_count():
-    own = Usual()
+    own = ConformalNovelty()
     own.learn(torch.tensor([1.0, 2.0, 3.0]), np.array([0, 4, 4]))  # new in this batch, so nobody knew them before
     assert list(own.window) == []
     own.learn(torch.tensor([4.0, float("nan"), float("inf"), 5.0]), np.array([0, 0, 4, 2]))

@@ -53,18 +53,18 @@ def test_a_copy_says_what_the_encoder_says_until_it_learns(tmp_path, tiny, confi
     assert len(branch.layers) == 1
     tokens = pad(model.tokenize(TEXTS)[0])
     with torch.no_grad():
-        hidden, straight = model.read(tokens, (0, 3))
-        same_hidden, by_branch = model.read(tokens, (0, 3), branch=True)
+        hidden, straight = model.hidden_states(tokens, (0, 3))
+        same_hidden, by_branch = model.hidden_states(tokens, (0, 3), branch=True)
         assert torch.equal(hidden, same_hidden)
         assert torch.allclose(straight, by_branch, atol=1e-4)
         for parameter in branch.parameters():
             parameter.add_(0.1)
-        assert torch.equal(model.read(tokens, (0, 3))[1], straight)
-        learned = model.read(tokens, (0, 3), branch=True)[1]
+        assert torch.equal(model.hidden_states(tokens, (0, 3))[1], straight)
+        learned = model.hidden_states(tokens, (0, 3), branch=True)[1]
         assert not torch.allclose(learned, straight, atol=1e-4)
         with branch.grafted():
             assert torch.allclose(model.features(tokens), learned, atol=1e-4)
-        assert torch.equal(model.read(tokens, (0, 3))[1], straight)
+        assert torch.equal(model.hidden_states(tokens, (0, 3))[1], straight)
 
 
 def test_an_encoder_that_turns_its_states_around_has_no_copy(tmp_path, tiny, caplog):

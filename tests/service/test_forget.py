@@ -7,7 +7,7 @@ from streamlearn.commands.inspect import describe, found_in, inspect, load, olde
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.durability.snapshots import SnapshotError
-from streamlearn.learning.closed_form import Recent
+from streamlearn.learning.closed_form import RecentFeatures
 from streamlearn.learning.closed_form.recent_features import NONE
 from streamlearn.learning.strategies import strategies
 from streamlearn.learning.strategies.base import ClosedForm
@@ -148,7 +148,7 @@ def test_a_closed_form_is_as_if_the_samples_had_never_come(tiny, strategy, passe
     gone = {sample.id for n, sample in enumerate(whole) if n % 8 in {5, 6}}
     first, second = build(tiny, strategy), build(tiny, strategy)
     for own in (first, second):
-        own.strategy.recent = Recent(1000)
+        own.strategy.recent = RecentFeatures(1000)
         own.task.labels.load_state_dict({"names": [f"class-{n}" for n in range(4)]})
         own.model.head.grow(4)
     if passed > 64:  # the centre is that of the first samples: it stays as it was fixed
@@ -178,7 +178,7 @@ def test_five_hundred_in_mid_stream_leave_less_than_a_millionth(tiny, strategy):
         spec = ComponentSpec.model_validate({"name": strategy, "dtype": "float64"})
         own.strategy = strategies.build(spec)
         own.strategy.bind(own.model, 0)
-        own.strategy.recent = Recent(1000)
+        own.strategy.recent = RecentFeatures(1000)
         own.add(whole[:16])  # both number the classes alike
         own.add([sample for sample in whole[16:] if forgets or sample.id not in gone])
         if forgets:
@@ -194,7 +194,7 @@ def test_five_hundred_in_mid_stream_leave_less_than_a_millionth(tiny, strategy):
 @each
 def test_all_of_a_class_and_all_there_is_can_go(tiny, strategy):
     own, samples = build(tiny, strategy), stream([0, 1] * 8)
-    own.strategy.recent = Recent(1000)
+    own.strategy.recent = RecentFeatures(1000)
     own.add(samples)
     assert own.strategy.forget([sample.id for sample in samples]) == 16
     assert statistics(own)["counts"].abs().max() == 0
@@ -204,7 +204,7 @@ def test_all_of_a_class_and_all_there_is_can_go(tiny, strategy):
 
 
 def test_the_window_of_learned_samples_closes_over_one_that_went():
-    own, same = Recent(4), Recent(4)
+    own, same = RecentFeatures(4), RecentFeatures(4)
     for n in range(6):
         own.add([f"e{n}"], torch.full((1, 2), float(n)), torch.tensor([n]))
     kept = own.forget("e3")
@@ -313,11 +313,11 @@ def hearing(make, share, labelled, unlabelled):
 def test_what_was_learned_without_a_label_is_forgotten_too(make):
     past = hearing(make, 0, 72, 12)
     head = past.service.learner.strategy.head
-    assert set(head.heard) == {f"u{n}" for n in range(12)}
+    assert set(head.learned) == {f"u{n}" for n in range(12)}
     assert held(past, "u3")
     send(past, forget("u3"), forget("u3"), forget("nobody"))
     past.drain()
-    assert "u3" not in head.heard
+    assert "u3" not in head.learned
     assert head.taken.counts.sum() == 11
     assert held(past, "u3") == []
     follower, _ = past.follower()
@@ -329,7 +329,7 @@ def test_a_late_label_takes_the_place_of_the_guess(make):
     head = past.service.learner.strategy.head
     send(past, *(label(f"u{n}", "c2") for n in range(4)))  # a batch
     past.drain()
-    assert set(head.heard) == {f"u{n}" for n in range(4, 12)}
+    assert set(head.learned) == {f"u{n}" for n in range(4, 12)}
     assert head.taken.counts.sum() == 8
 
 
@@ -338,7 +338,7 @@ def test_events_that_may_become_probes_are_not_learned_by_a_guess(make):
     send(past, *(label(f"u{n}", f"c{n % 3}") for n in range(0, 60, 2)))
     past.drain()
     service = past.service
-    heard = {*service.learner.strategy.head.heard, *(each.id for each in service.learner.heard)}
+    heard = {*service.learner.strategy.head.learned, *(each.id for each in service.learner.unlabelled)}
     assert len(heard) > 10
     assert any(f"u{n}" in service.probes for n in range(60))
     assert not any(service.probes.may_take(each) for each in heard)

@@ -152,8 +152,8 @@ class Silent(Ridge):
 class Mute(Ridge):
     """The same, by way of `say`."""
 
-    def say(self, model, tokens):
-        said = super().say(model, tokens)
+    def answer(self, model, tokens):
+        said = super().answer(model, tokens)
         return said._replace(scores=-said.scores)
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from docs.generate import schemas
-from streamlearn.evaluation.probe_store import chance
-from streamlearn.model.tasks import Scores
+from streamlearn.core import rng
+from streamlearn.core.scores import Scores
 from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, LabelRequestsConfig, doubt
 from streamlearn.serving.predictor import Answer
 from streamlearn.stream.transport import Message
@@ -77,7 +77,7 @@ def test_probes_stand_for_the_stream():
     own, draw = requests(0.1, probes=0.2), np.random.default_rng(3)
     doubts = draw.uniform(0, 1, 40_000)
     asked = np.array([own.ask(f"e{n}", value) for n, value in enumerate(doubts)])
-    probes = np.array([chance(f"e{n}", (0).to_bytes(16, "little")) < 0.2 for n in range(len(doubts))])
+    probes = np.array([rng.share(f"e{n}", (0).to_bytes(16, "little"), "probes") < 0.2 for n in range(len(doubts))])
     assert asked[probes].mean() == pytest.approx(0.1, rel=0.15)
     assert doubts[asked & probes].mean() == pytest.approx(0.5, abs=0.03)
     assert doubts[asked & ~probes].mean() > 0.85

@@ -9,9 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamlearn.core.scores import Scores
 from streamlearn.learning.novelty import ENOUGH
 from streamlearn.learning.strategies import strategies
-from streamlearn.model.tasks import Scores
 from streamlearn.observability.exporter import ServiceCollector
 from streamlearn.serving.predictions import predictions
 from streamlearn.serving.predictor import Answer
@@ -139,7 +139,7 @@ def test_what_is_usual_depends_on_the_order_of_samples_alone(tiny, strategy):
         world = World(tiny, partitions=1, strategy=strategy, serving={"max_batch": size})
         world.produce(*varied(130))
         world.drain()
-        states.append({name: each.tolist() for name, each in world.service.learner.usual.state_dict().items()})
+        states.append({name: each.tolist() for name, each in world.service.learner.novelty.state_dict().items()})
     assert states[0] == states[1] == states[2]
     assert len(states[0]["window"]) >= ENOUGH
 

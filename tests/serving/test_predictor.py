@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from streamlearn.model.tasks import Scores
+from streamlearn.core.scores import Scores
 from streamlearn.serving.predictor import Answer, joined
 
 

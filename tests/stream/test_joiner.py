@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamlearn.core.scores import TOP
+from streamlearn.core.scores import TOP, Scores
+from streamlearn.core.vocabulary import Labels
 from streamlearn.durability.snapshots import Snapshots, name
-from streamlearn.model.tasks import Labels, Scores
 from streamlearn.stream.events import Event, Forget, Label, Place, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
 from streamlearn.stream.pending import Pending, Served
@@ -55,7 +55,7 @@ def take(own, events=(), late=(), now=0.0):
     """One batch, as the intake takes it."""
     rows = own.first(events)
     first = [each for each, row in zip(events, rows, strict=True) if row >= 0]
-    return own.take(events, rows, served(first), late, now)
+    return own.join(events, rows, served(first), late, now)
 
 
 class Naive:
@@ -189,7 +189,7 @@ class Join(RuleBasedStateMachine):
             here[key] = label is not FORGET and (again[-1] or self.settings["window"] > 0 or label is None)
         assert [row < 0 for row in rows] == again
         first = [each for each, row in zip(made, rows, strict=True) if row >= 0]
-        join = self.own.take(made, rows, served(first), labels(*late), self.now)
+        join = self.own.join(made, rows, served(first), labels(*late), self.now)
         tokens = [[self.offset - len(events) + n, 7] for n in range(len(events))]
         plan = [((*each, own), a) for each, own, a in zip(events, tokens, again, strict=True)]
         told = self.naive.take(plan, late, self.now)
@@ -236,7 +236,7 @@ def test_a_joined_sample_is_what_the_event_was():
     own = joiner()
     tokens = [np.array([5, 69_999], np.int64), np.zeros(0, np.int64)]
     events = [event("é\n\u2028", time=100.0, region="eu", vip="true"), event("b", offset=1)]
-    own.take(events, [0, 1], served(events, tokens=tokens), [], 120.0)
+    own.join(events, [0, 1], served(events, tokens=tokens), [], 120.0)
     join = take(own, late=labels(("é\n\u2028", "c4"), ("b", "new"), time=160.0), now=170.0)
     first, second = join.late
     assert [sample.tokens.tolist() for sample in join.samples] == [[5, 69_999], []]
@@ -255,7 +255,7 @@ def test_what_a_label_got_is_exact_among_the_likeliest_and_a_mean_beyond(classes
     pending, events = Pending(Labels(NAMES), 100), [event(f"e{i}", offset=i) for i in range(20)]
     told = served(events)._replace(scores=Scores(rows, rows.argsort(1)[:, -1:], rows.max(1, keepdims=True)))
     for each, packed, row in zip(events, pending.pack(events, range(20), told, 0.0), rows, strict=True):
-        got = [pending.join([each.id], [packed], [label])[0].probability for label in NAMES]
+        got = [pending.unpack([each.id], [packed], [label])[0].probability for label in NAMES]
         kept = np.argsort(-row)[:TOP]
         assert [got[at] for at in kept] == row[kept].tolist()
         rest = [got[at] for at in range(classes) if at not in kept]
@@ -268,7 +268,7 @@ def test_before_any_label_is_known_nothing_was_served():
     said = Served(
         [Prediction("a", None, None, (), True, "no-known-label", 0, 0, events[0].source)], [np.arange(3)], None
     )
-    own.take(events, [0], said, [], 0.0)
+    own.join(events, [0], said, [], 0.0)
     (joined,) = take(own, late=labels(("a", "c0"))).late
     assert (joined.predicted, joined.probability) == (None, 0.0)
     assert np.isnan(joined.score)

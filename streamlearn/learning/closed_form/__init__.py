@@ -3,8 +3,8 @@
 from streamlearn.learning.closed_form.class_means import ClassMeans
 from streamlearn.learning.closed_form.least_squares import LeastSquares
 from streamlearn.learning.closed_form.random_features import LayerFeatures
-from streamlearn.learning.closed_form.recent_features import Recent
+from streamlearn.learning.closed_form.recent_features import RecentFeatures
 from streamlearn.learning.closed_form.ridge_head import RidgeHead
-from streamlearn.learning.closed_form.self_training import HearingHead
+from streamlearn.learning.closed_form.self_training import SelfTrainingHead
 
-__all__ = ["ClassMeans", "HearingHead", "LayerFeatures", "LeastSquares", "Recent", "RidgeHead"]
+__all__ = ["ClassMeans", "LayerFeatures", "LeastSquares", "RecentFeatures", "RidgeHead", "SelfTrainingHead"]

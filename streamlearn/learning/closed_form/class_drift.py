@@ -9,7 +9,7 @@ THRESHOLD = math.log(1e6)  # so many to one that it has
 ESTABLISHED = 20  # labels after which a class is known well enough to be believed
 
 
-class Staleness:
+class ClassDrift:
     """One sequential test for each true class: Page's cumulative sum of log-likelihood ratios ("Continuous inspection
     schemes", Biometrika 1954), of `WRONG` against the share of its samples that was answered wrong so far. That
     counts the first ones too: a class that was always taken for another has not changed.

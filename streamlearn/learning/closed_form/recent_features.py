@@ -18,7 +18,7 @@ class Kept(NamedTuple):
     back: int
 
 
-class Recent:
+class RecentFeatures:
     """Keeps what was learned of the last `size` samples: the very features, since another forward pass would differ in
     its last bits.
 

@@ -11,7 +11,7 @@ LEAST = 1 / 16  # what is left of it where there is no gain, since gains may com
 MEMORY = 256  # samples over which errors and gain are averaged
 
 
-class Effort:
+class RehearsalSchedule:
     """Decides batch by batch, from what the closed-form head alone and both together would have answered.
 
     While the closed-form head errs little there is nothing to gain, and the rehearsed one costs no time. Errors on

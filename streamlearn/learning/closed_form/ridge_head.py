@@ -18,15 +18,15 @@ PLAIN = 6.0  # weight of the centred features themselves beside the random ones
 class Evidence(NamedTuple):
     """What speaks for each class, both of shape (n, classes): `ridge` is near 1 for the class and near 0 for others;
     `prototype` is the cosine to the class's mean, and fades as its labels become many. And what speaks for none, (n,):
-    `strangeness` is high where neither the regression nor the cosine, unfaded, finds a class. The highest score of any
-    class is what Hendrycks and Gimpel, "A baseline for detecting misclassified and out-of-distribution examples", ICLR
-    2017 (arXiv 1610.02136) go by; the distance to the nearest class is that of Lee et al., "A simple unified framework
-    for detecting out-of-distribution samples", NeurIPS 2018 (arXiv 1807.03888), with the cosine as the measure. Their
+    `novelty_scores` are high where neither the regression nor the cosine, unfaded, finds a class. The highest score of
+    any class is what Hendrycks and Gimpel, "A baseline for detecting misclassified and out-of-distribution examples",
+    ICLR 2017 (arXiv 1610.02136) go by; the distance to the nearest class is that of Lee et al., "A simple unified
+    framework for detecting out-of-distribution samples", NeurIPS 2018 (arXiv 1807.03888), with the cosine as the measure. Their
     sum tells more than either."""
 
     ridge: torch.Tensor
     prototype: torch.Tensor
-    strangeness: torch.Tensor
+    novelty_scores: torch.Tensor
 
 
 class RidgeHead:
@@ -73,8 +73,8 @@ class RidgeHead:
         centred, rows = self._rows(hidden.to(self.device))
         cosines = centred.flatten(1) @ self.directions().T
         ridge = self.serving.predict(rows).float()
-        strangeness = -(ridge.amax(1) + cosines.amax(1)) if self.classes else ridge.new_zeros(len(ridge))
-        return Evidence(*(each.to(hidden.device) for each in (ridge, cosines * self._fading(), strangeness)))
+        novelty_scores = -(ridge.amax(1) + cosines.amax(1)) if self.classes else ridge.new_zeros(len(ridge))
+        return Evidence(*(each.to(hidden.device) for each in (ridge, cosines * self._fading(), novelty_scores)))
 
     def folded(self, sharpness: float, prototypes: float) -> torch.Tensor:
         """Return the weight (classes, L * d + size) of `sharpness * (ridge + prototypes * prototype)`.

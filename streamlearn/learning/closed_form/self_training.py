@@ -22,7 +22,7 @@ LEAST = 64  # and at least by so many
 CHUNK = 512  # guesses at once
 
 
-class HearingHead(RidgeHead):
+class SelfTrainingHead(RidgeHead):
     """A `RidgeHead` with a second regression, which answers, and has learned guesses beside the labels.
 
     The teacher is the regression that learned labels alone, so a wrong guess does not confirm itself. Every guess
@@ -42,7 +42,7 @@ class HearingHead(RidgeHead):
         self.regressions.append(self.student)
         self.taken = ClassMeans(self.means.sums.shape[1], self.device)  # of guesses
         self.capacity = capacity
-        self.heard: OrderedDict[str, int] = OrderedDict()  # the slot of each event, the oldest first
+        self.learned: OrderedDict[str, int] = OrderedDict()  # the slot of each event, the oldest first
         self._names: list[str] = []  # of the event in each slot
         self.hidden = torch.zeros(0, *self.first_hidden.shape[1:], dtype=torch.float16)
         self.guesses = torch.zeros(0, dtype=torch.int64)
@@ -59,11 +59,11 @@ class HearingHead(RidgeHead):
         sums = self.means.sums + WEIGHT * functional.pad(self.taken.sums, (0, 0, 0, missing))
         return functional.normalize(sums, dim=1).float()
 
-    def overhear(self, ids: Sequence[str], hidden: torch.Tensor) -> None:
+    def learn_unlabelled(self, ids: Sequence[str], hidden: torch.Tensor) -> None:
         """Learn from events without a label, hidden states (n, L, d); before the centre is fixed nothing is."""
         if not self.settled or not ids:
             return
-        self.unhear(ids)
+        self.unlearn_unlabelled(ids)
         last = {sample_id: row for row, sample_id in enumerate(ids)}  # of an id that comes twice
         ids, hidden = list(last), hidden[list(last.values())]
         self.taken.grow(self.classes)
@@ -75,9 +75,9 @@ class HearingHead(RidgeHead):
             self.hidden[slot], self.guesses[slot] = row, guess
         self._judge()
 
-    def unhear(self, ids: Sequence[str]) -> int:
+    def unlearn_unlabelled(self, ids: Sequence[str]) -> int:
         """Take events back, those that are kept; return how many those were."""
-        slots = [self.heard[sample_id] for sample_id in dict.fromkeys(ids) if sample_id in self.heard]
+        slots = [self.learned[sample_id] for sample_id in dict.fromkeys(ids) if sample_id in self.learned]
         if slots:
             self._change(self.hidden[slots], None, self.guesses[slots])
             for sample_id in ids:
@@ -93,12 +93,12 @@ class HearingHead(RidgeHead):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics of both, and the events that are kept."""
-        slots = list(self.heard.values())
+        slots = list(self.learned.values())
         return {
             **super().state_dict(),
             **{f"student_{name}": value for name, value in self.student.state_dict().items()},
             **{f"taken_{name}": value for name, value in self.taken.state_dict().items()},
-            "heard_ids": list(self.heard),
+            "heard_ids": list(self.learned),
             "heard_hidden": self.hidden[slots],
             "heard_guesses": self.guesses[slots],
             "judged": self.judged,
@@ -111,7 +111,7 @@ class HearingHead(RidgeHead):
         self.taken.load_state_dict({name: state[f"taken_{name}"] for name in self.taken.state_dict()})
         first = max(0, len(state["heard_ids"]) - self.capacity)
         self._names = list(state["heard_ids"][first:])
-        self.heard = OrderedDict((each, at) for at, each in enumerate(self._names))
+        self.learned = OrderedDict((each, at) for at, each in enumerate(self._names))
         self.hidden, self.guesses = state["heard_hidden"][first:].clone(), state["heard_guesses"][first:].clone()
         self.judged = float(state["judged"])
 
@@ -147,7 +147,7 @@ class HearingHead(RidgeHead):
         if labels < self.judged + max(LEAST, self.judged / GROWTH):
             return
         self.judged = labels
-        slots = list(self.heard.values())  # as they came: a restart gives them other slots
+        slots = list(self.learned.values())  # as they came: a restart gives them other slots
         for at in range(0, len(slots), CHUNK):
             part = torch.tensor(slots[at : at + CHUNK])
             old, new = self.guesses[part], self._guess(self.hidden[part]).cpu()
@@ -159,26 +159,26 @@ class HearingHead(RidgeHead):
     def _slot(self, sample_id: str) -> int:
         """Return where an event is to be kept; the oldest one may go for it."""
         self._drop(sample_id)
-        if len(self.heard) >= self.capacity:
-            slot = self.heard.popitem(last=False)[1]
+        if len(self.learned) >= self.capacity:
+            slot = self.learned.popitem(last=False)[1]
             self._names[slot] = sample_id
         else:
-            slot = len(self.heard)
+            slot = len(self.learned)
             self._names.append(sample_id)
             if slot == len(self.guesses):
                 more = min(self.capacity, max(64, 2 * slot)) - slot
                 self.hidden = torch.cat([self.hidden, self.hidden.new_zeros(more, *self.hidden.shape[1:])])
                 self.guesses = torch.cat([self.guesses, self.guesses.new_zeros(more)])
-        self.heard[sample_id] = slot
+        self.learned[sample_id] = slot
         return slot
 
     def _drop(self, sample_id: str) -> None:
         """Keep an event no longer; the last slot moves into the hole, and what it held is overwritten."""
-        slot = self.heard.pop(sample_id, None)
+        slot = self.learned.pop(sample_id, None)
         if slot is None:
             return
-        last, mover = len(self.heard), self._names.pop()
+        last, mover = len(self.learned), self._names.pop()
         if slot != last:
-            self.heard[mover], self._names[slot] = slot, mover
+            self.learned[mover], self._names[slot] = slot, mover
             self.hidden[slot], self.guesses[slot] = self.hidden[last], self.guesses[last]
         self.hidden[last], self.guesses[last] = 0, 0

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from streamlearn.core.batch import Batch, Tokens
 from streamlearn.core.registry import Config, Registry
-from streamlearn.learning.closed_form.recent_features import Kept, Recent
+from streamlearn.learning.closed_form.recent_features import Kept, RecentFeatures
 from streamlearn.learning.novelty import energy
 from streamlearn.learning.strategies.exported import Exported, own_head
 
@@ -46,12 +46,12 @@ class Rehearsing(Protocol):
         ...
 
 
-class Said(NamedTuple):
+class Output(NamedTuple):
     """What is said of n events: class scores before softmax, float32 of shape (n, classes), and how strange each event
     is to what is known, (n,), on a scale that only the strategy knows."""
 
     scores: torch.Tensor
-    strangeness: torch.Tensor
+    novelty_scores: torch.Tensor
 
 
 class Strategy:
@@ -73,7 +73,7 @@ class Strategy:
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - each strategy's own Config
         self.config = config
-        self.recent = Recent(0)
+        self.recent = RecentFeatures(0)
 
     def bind(self, model: "Model", seed: int) -> None:
         """Meet the model that it works on, once, before anything is learned."""
@@ -83,12 +83,12 @@ class Strategy:
         scores: torch.Tensor = model(tokens)
         return scores
 
-    def say(self, model: "Model", tokens: Tokens) -> Said:
+    def answer(self, model: "Model", tokens: Tokens) -> Output:
         """Return the class scores, and how strange the events are: the energy of their scores."""
         scores = self.scores(model, tokens)
-        return Said(scores, energy(scores))
+        return Output(scores, energy(scores))
 
-    def strangeness(self) -> torch.Tensor | None:
+    def novelty_scores(self) -> torch.Tensor | None:
         """Return how strange each sample of the batch that was just absorbed was before, (n,), nan where that is not
         known; None leaves it to the energy of the scores that the batch had in its first forward pass."""
         return None
@@ -109,11 +109,11 @@ class Strategy:
         """
 
     @property
-    def hears(self) -> bool:
+    def learns_unlabelled(self) -> bool:
         """Whether it learns from events without a label."""
         return False
 
-    def overhear(self, learner: Rehearsing, batch: Batch) -> None:
+    def learn_unlabelled(self, learner: Rehearsing, batch: Batch) -> None:
         """Learn from events without a label; the batch's labels mean nothing."""
         raise NotImplementedError
 

@@ -14,15 +14,15 @@ import torch
 from pydantic import Field
 
 from streamlearn.core.batch import Batch, Tokens, concat, pad
-from streamlearn.learning.closed_form.class_drift import ESTABLISHED, Staleness
-from streamlearn.learning.closed_form.rehearsal_schedule import Effort
+from streamlearn.learning.closed_form.class_drift import ESTABLISHED, ClassDrift
+from streamlearn.learning.closed_form.rehearsal_schedule import RehearsalSchedule
 from streamlearn.learning.memory import ReplayMemory
 from streamlearn.learning.novelty import energy
-from streamlearn.learning.strategies.base import Rehearsing, Said, finite, padded, placed, strategies
+from streamlearn.learning.strategies.base import Output, Rehearsing, finite, padded, placed, strategies
 from streamlearn.learning.strategies.exported import Exported, own_head
 from streamlearn.learning.strategies.ridge import ClosedFormConfig, Ridge, some
 from streamlearn.model.model import Model
-from streamlearn.model.trainable_top import Branch, norm_after, stack_of
+from streamlearn.model.trainable_top import TrainableTop, norm_after, stack_of
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Dual(Ridge):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.effort, self.staleness = Effort(), Staleness()
+        self.rehearsal, self.class_drift = RehearsalSchedule(), ClassDrift()
         self.due = config.rehearsal == "always"
         self._before: Before | None = None
 
@@ -65,15 +65,15 @@ class Dual(Ridge):
         elif self.config.rehearsal != "never":
             model.branch = branch_of(model)
 
-    def say(self, model: Model, tokens: Tokens) -> Said:
-        """Return the scores of both heads together, and the strangeness that the closed form sees; a rehearsed head
+    def answer(self, model: Model, tokens: Tokens) -> Output:
+        """Return the scores of both heads together, and the novelty scores that the closed form sees; a rehearsed head
         that has no say costs nothing."""
-        hidden, top = model.read(tokens, self.layers, branch=self._audible)
+        hidden, top = model.hidden_states(tokens, self.layers, branch=self._audible)
         evidence = self.head.evidence(hidden)
         size = model.head.size
         wide = evidence._replace(ridge=padded(evidence.ridge, size), prototype=padded(evidence.prototype, size))
         scores = self.fusion.combine(wide, model.head(top).log_softmax(1) if self._audible else None)
-        return Said(scores, evidence.strangeness if self.head.classes else energy(scores))
+        return Output(scores, evidence.novelty_scores if self.head.classes else energy(scores))
 
     def exported(self, model: Model) -> Exported:
         """Return the regression, and beside it the rehearsed head, times its weight, where that has a say.
@@ -91,7 +91,7 @@ class Dual(Ridge):
         if not self.due:
             return {}
         joint = concat(batch, learner.rehearse(memory, batch))
-        hidden, top = learner.model.read(joint.tokens, self.layers, branch=True)
+        hidden, top = learner.model.hidden_states(joint.tokens, self.layers, branch=True)
         scores = learner.model.head(top)
         learner.seen(joint, scores)
         if self._before is None or self._before.batch is not batch:
@@ -109,26 +109,26 @@ class Dual(Ridge):
         hidden, rehearsed = self._answers(learner, batch)  # 1
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
-        self.unhear(batch.ids)
-        self._strangeness = None
+        self.unlearn_unlabelled(batch.ids)
+        self._novelty_scores = None
         if known := self.head.classes:
             if rehearsed is not None:
                 rehearsed = rehearsed[rows][:, :known].log_softmax(1)
             evidence = self.head.evidence(hidden)
-            self._strangeness = placed(evidence.strangeness, rows)
+            self._novelty_scores = placed(evidence.novelty_scores, rows)
             alone = self.fusion.combine(evidence, None).argmax(1)
             self._judge(alone, self.fusion.combine(evidence, rehearsed).argmax(1), labels, asked=rehearsed is not None)
             seen = labels < known  # 2
             said = rehearsed[seen] if rehearsed is not None else None
             self.fusion.learn(some(evidence, seen), said, labels[seen])
-            for label in self.staleness.update(alone.tolist(), labels.tolist()):
+            for label in self.class_drift.update(alone.tolist(), labels.tolist()):
                 name = learner.task.labels.names[label]
                 log.warning("%s: what it meant goes by another label now; its old evidence is dropped", name)
                 self.head.release(label)
                 self.recent.drop(label)
         self.head.learn(hidden, labels, len(learner.task.labels))  # 3
         self.remember(batch, rows, hidden, labels)
-        self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.effort.next())
+        self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.rehearsal.next())
 
     @property
     def _audible(self) -> bool:
@@ -143,39 +143,39 @@ class Dual(Ridge):
         before, self._before = self._before, None
         if before is not None and before.batch is batch:
             return before.hidden, before.scores
-        hidden, top = learner.model.read(batch.tokens, self.layers, branch=self._audible)
+        hidden, top = learner.model.hidden_states(batch.tokens, self.layers, branch=self._audible)
         return hidden, learner.model.head(top) if self._audible and not self.due else None
 
     def _judge(self, alone: torch.Tensor, both: torch.Tensor, labels: torch.Tensor, *, asked: bool) -> None:
-        """Tell the effort what the closed form alone would have got right, and what both together."""
+        """Tell the rehearsal schedule what the closed form alone would have got right, and what both together."""
         right, together = (alone == labels).tolist(), (both == labels).tolist()
-        established = [self.staleness.seen_of(label) >= ESTABLISHED for label in labels.tolist()]
-        self.effort.update(right, together if asked else None, established, trained=self.due)
+        established = [self.class_drift.seen_of(label) >= ESTABLISHED for label in labels.tolist()]
+        self.rehearsal.update(right, together if asked else None, established, trained=self.due)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, and what was learned of the two heads."""
         return {
             **super().state_dict(),
-            **self.effort.state_dict(),
-            **self.staleness.state_dict(),
+            **self.rehearsal.state_dict(),
+            **self.class_drift.state_dict(),
             "due": self.due,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over another's statistics."""
         super().load_state_dict(state)
-        self.effort.load_state_dict(state)
-        self.staleness.load_state_dict(state)
+        self.rehearsal.load_state_dict(state)
+        self.class_drift.load_state_dict(state)
         self.due = bool(state["due"])
 
 
-def branch_of(model: Model) -> Branch | None:
+def branch_of(model: Model) -> TrainableTop | None:
     """Return a copy of the encoder's upper half, if going through it gives what the encoder gives."""
     stack = stack_of(model.backbone)
     if stack is not None:
         endings = [None, norm] if (norm := norm_after(model.backbone, stack)) else [None]
         for ending in endings:
-            model.branch = Branch(stack, max(1, len(stack) // 2), ending).to(model.device)
+            model.branch = TrainableTop(stack, max(1, len(stack) // 2), ending).to(model.device)
             if _is_faithful(model):
                 return model.branch
     log.warning("this architecture's upper layers cannot be copied: only the head is rehearsed, on the frozen encoder")
@@ -186,7 +186,7 @@ def _is_faithful(model: Model) -> bool:
     tokens = pad(model.tokenize(["a", "a few words more"])[0])
     try:
         with torch.no_grad():
-            (_, first), (_, second) = model.read(tokens, (0,)), model.read(tokens, (0,), branch=True)
+            (_, first), (_, second) = model.hidden_states(tokens, (0,)), model.hidden_states(tokens, (0,), branch=True)
     except Exception as error:  # noqa: BLE001 - whatever a foreign layer throws when it is called out of its place
         log.debug("the copied layers cannot be called: %s", error)
         return False

@@ -27,7 +27,7 @@ class NearestClassMean(ClosedForm):
         """Make room for its features."""
         del seed
         self.means = ClassMeans(model.width, model.device)
-        self._strangeness: torch.Tensor | None = None
+        self._novelty_scores: torch.Tensor | None = None
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
         """Return the cosines to the classes' means."""
@@ -46,7 +46,7 @@ class NearestClassMean(ClosedForm):
         """Add the batch to the means."""
         del memory
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        self._strangeness = energy(self._scores(features)) if len(self.means.counts) else None
+        self._novelty_scores = energy(self._scores(features)) if len(self.means.counts) else None
         self.means.grow(len(learner.task.labels))
         rows = finite(features)
         labels = learner.labels(batch)[rows]
@@ -64,9 +64,9 @@ class NearestClassMean(ClosedForm):
         for kept in found:
             self.means.add(kept.features, torch.tensor([kept.label]), -1.0)
 
-    def strangeness(self) -> torch.Tensor | None:
+    def novelty_scores(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""
-        return self._strangeness
+        return self._novelty_scores
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums and counts."""

@@ -13,13 +13,13 @@ from pydantic import Field
 from streamlearn.core.batch import Batch, Tokens, pad
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.learning.closed_form import HearingHead, RidgeHead
+from streamlearn.learning.closed_form import RidgeHead, SelfTrainingHead
 from streamlearn.learning.closed_form.fusion import Fusion
 from streamlearn.learning.closed_form.recent_features import Kept
 from streamlearn.learning.closed_form.ridge_head import Evidence
 from streamlearn.learning.memory import ReplayMemory
 from streamlearn.learning.novelty import energy
-from streamlearn.learning.strategies.base import ClosedForm, Rehearsing, Said, finite, padded, placed, strategies
+from streamlearn.learning.strategies.base import ClosedForm, Output, Rehearsing, finite, padded, placed, strategies
 from streamlearn.learning.strategies.exported import Exported, linear
 from streamlearn.model.model import Model
 
@@ -72,7 +72,7 @@ def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tupl
     dtype = torch.float64 if config.dtype == "float64" else torch.float32
     of: Any = {"ridge": config.ridge, "seed": seed, "device": model.device, "dtype": dtype}
     if config.unlabelled:
-        return layers, HearingHead(len(layers), width, features, capacity=config.unlabelled, **of)
+        return layers, SelfTrainingHead(len(layers), width, features, capacity=config.unlabelled, **of)
     return layers, RidgeHead(len(layers), width, features, **of)
 
 
@@ -81,7 +81,7 @@ def _hidden(model: Model) -> tuple[int, int]:
     hf: Any = model.backbone.config
     try:
         depth = int(hf.num_hidden_layers)
-        hidden, _ = model.read(pad(model.tokenize(["a"])[0]), (0, depth))
+        hidden, _ = model.hidden_states(pad(model.tokenize(["a"])[0]), (0, depth))
     except Exception as error:  # whatever a foreign architecture throws, or has not
         raise ConfigError(
             f"{type(model.backbone).__name__} does not give the hidden states of its layers",
@@ -101,7 +101,7 @@ class Ridge(ClosedForm):
     def __init__(self, config: ClosedFormConfig) -> None:
         super().__init__(config)
         self.fusion = Fusion()
-        self._strangeness: torch.Tensor | None = None
+        self._novelty_scores: torch.Tensor | None = None
 
     def bind(self, model: Model, seed: int) -> None:
         """Make the head."""
@@ -109,15 +109,15 @@ class Ridge(ClosedForm):
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
         """Return the scores of `say`."""
-        return self.say(model, tokens).scores
+        return self.answer(model, tokens).scores
 
-    def say(self, model: Model, tokens: Tokens) -> Said:
-        """Return the regression's scores, sharpened, and its strangeness."""
+    def answer(self, model: Model, tokens: Tokens) -> Output:
+        """Return the regression's scores, sharpened, and its novelty scores."""
         if not self.head.classes:  # a fine-tuned checkpoint knows something before the first label
             scores = super().scores(model, tokens)
-            return Said(scores, energy(scores))
-        evidence = self.head.evidence(model.read(tokens, self.layers)[0])
-        return Said(padded(self.fusion.combine(evidence, None), model.head.size), evidence.strangeness)
+            return Output(scores, energy(scores))
+        evidence = self.head.evidence(model.hidden_states(tokens, self.layers)[0])
+        return Output(padded(self.fusion.combine(evidence, None), model.head.size), evidence.novelty_scores)
 
     def exported(self, model: Model) -> Exported:
         """Return the regression, with the class means and all that is constant folded in."""
@@ -128,40 +128,40 @@ class Ridge(ClosedForm):
     def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Learn how sharp to answer, and then the batch."""
         del memory
-        hidden, _ = learner.model.read(batch.tokens, self.layers)
+        hidden, _ = learner.model.hidden_states(batch.tokens, self.layers)
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
-        self.unhear(batch.ids)
-        self._strangeness = None
+        self.unlearn_unlabelled(batch.ids)
+        self._novelty_scores = None
         if known := self.head.classes:
             evidence = self.head.evidence(hidden)
-            self._strangeness = placed(evidence.strangeness, rows)
+            self._novelty_scores = placed(evidence.novelty_scores, rows)
             self.fusion.learn(some(evidence, labels < known), None, labels[labels < known])
         self.head.learn(hidden, labels, len(learner.task.labels))
         self.remember(batch, rows, hidden, labels)
 
     @property
-    def hears(self) -> bool:
+    def learns_unlabelled(self) -> bool:
         """Whether it learns from events without a label."""
-        return isinstance(self.head, HearingHead)
+        return isinstance(self.head, SelfTrainingHead)
 
-    def overhear(self, learner: Rehearsing, batch: Batch) -> None:
+    def learn_unlabelled(self, learner: Rehearsing, batch: Batch) -> None:
         """Learn from events without a label, by what they are taken for."""
-        if isinstance(self.head, HearingHead):
-            hidden, _ = learner.model.read(batch.tokens, self.layers)
+        if isinstance(self.head, SelfTrainingHead):
+            hidden, _ = learner.model.hidden_states(batch.tokens, self.layers)
             rows = finite(hidden)
-            self.head.overhear(
+            self.head.learn_unlabelled(
                 [each for each, fine in zip(batch.ids, rows.tolist(), strict=True) if fine], hidden[rows]
             )
 
-    def unhear(self, ids: Sequence[str]) -> None:
+    def unlearn_unlabelled(self, ids: Sequence[str]) -> None:
         """Take back what was learned of events without a label: their labels have come, or they are to be forgotten."""
-        if isinstance(self.head, HearingHead):
-            self.head.unhear(ids)
+        if isinstance(self.head, SelfTrainingHead):
+            self.head.unlearn_unlabelled(ids)
 
     def forget(self, ids: Sequence[str]) -> int:
         """Take the samples out with the labels that they were learned with, or what they were taken for."""
-        self.unhear(ids)
+        self.unlearn_unlabelled(ids)
         return super().forget(ids)
 
     def relearn(self, kept: Kept, label: int, classes: int) -> None:
@@ -172,9 +172,9 @@ class Ridge(ClosedForm):
         """Take the samples out of regression and means; what was learned of the weights of the parts stays."""
         self.head.forget(found)
 
-    def strangeness(self) -> torch.Tensor | None:
+    def novelty_scores(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""
-        return self._strangeness
+        return self._novelty_scores
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""

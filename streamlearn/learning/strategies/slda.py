@@ -39,7 +39,7 @@ class StreamingLDA(ClosedForm):
         """Make room for its features."""
         del seed
         self.means = ClassMeans(model.width, model.device)
-        self._strangeness: torch.Tensor | None = None
+        self._novelty_scores: torch.Tensor | None = None
         self.scatter = torch.zeros(model.width, model.width, dtype=torch.float64, device=self.means.sums.device)
         self.weights = torch.zeros(0, model.width, device=model.device)
         self.bias = torch.zeros(0, device=model.device)
@@ -66,7 +66,7 @@ class StreamingLDA(ClosedForm):
         """
         del memory
         features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        self._strangeness = energy(self._scores(features)) if len(self.means.counts) else None
+        self._novelty_scores = energy(self._scores(features)) if len(self.means.counts) else None
         self.means.grow(len(learner.task.labels))
         rows = finite(features)
         features, labels = features[rows].to(self.scatter), learner.labels(batch)[rows].to(self.scatter.device)
@@ -88,9 +88,9 @@ class StreamingLDA(ClosedForm):
             self._take_out(kept)
         self._solve()
 
-    def strangeness(self) -> torch.Tensor | None:
+    def novelty_scores(self) -> torch.Tensor | None:
         """Return what the last batch had, just before it was learned."""
-        return self._strangeness
+        return self._novelty_scores
 
     def state_dict(self) -> dict[str, Any]:
         """Return means and scatter."""

@@ -8,7 +8,9 @@ from torch.nn import functional
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.model.tasks.base import Labels, Scores, tasks
+from streamlearn.core.scores import Scores
+from streamlearn.core.vocabulary import Labels
+from streamlearn.model.tasks.base import tasks
 
 
 @tasks.register("sequence-classification")

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from streamlearn.learning.closed_form import ClassMeans, LeastSquares, RidgeHead
-from streamlearn.learning.closed_form.class_drift import ESTABLISHED, Staleness
+from streamlearn.learning.closed_form.class_drift import ESTABLISHED, ClassDrift
 from streamlearn.learning.closed_form.fusion import HIGHEST, LOWEST, Fusion
 from streamlearn.learning.closed_form.least_squares import BLOCK, SHARE
 from streamlearn.learning.closed_form.random_features import CENTRING
-from streamlearn.learning.closed_form.rehearsal_schedule import CONTENT, MEMORY, TRIAL, Effort
+from streamlearn.learning.closed_form.rehearsal_schedule import CONTENT, MEMORY, TRIAL, RehearsalSchedule
 from streamlearn.learning.closed_form.ridge_head import Evidence
 
 CPU = torch.device("cpu")
@@ -171,7 +171,7 @@ def outcomes(test, pairs):
 
 
 def test_a_class_whose_texts_go_by_another_name_is_found_soon():
-    test = Staleness()
+    test = ClassDrift()
     assert not outcomes(test, [(label, label) for _ in range(40) for label in (0, 1, 2)])
     swapped = [pair for _ in range(15) for pair in ((0, 1), (1, 0), (2, 2))]
     assert sorted(set(outcomes(test, swapped))) == [0, 1]
@@ -180,37 +180,37 @@ def test_a_class_whose_texts_go_by_another_name_is_found_soon():
 @pytest.mark.parametrize("share", [0.05, 0.3])
 def test_a_class_that_errs_as_it_always_did_is_left_alone(share):
     draw = np.random.default_rng(0)
-    test = Staleness()
+    test = ClassDrift()
     pairs = [(int(draw.random() < share), 0) for _ in range(3000)]
     assert not outcomes(test, [(1, 1)] * (ESTABLISHED + 1) + pairs)
 
 
 def test_a_new_class_says_nothing_against_an_old_one():
-    test = Staleness()
+    test = ClassDrift()
     assert not outcomes(test, [(0, 0)] * 100 + [(0, 1)] * ESTABLISHED)
 
 
 def test_a_class_that_was_always_taken_for_another_has_not_changed():
     """Wrong labels look like that: what they are taken for is right."""
-    test = Staleness()
+    test = ClassDrift()
     assert not outcomes(test, [(0, 0 if at % 20 else 1) for at in range(4000)])
 
 
-def feed(effort, batches, alone, together=None):
+def feed(rehearsal, batches, alone, together=None):
     for _ in range(batches):
-        effort.update(alone, together, [True] * len(alone))
+        rehearsal.update(alone, together, [True] * len(alone))
 
 
 def test_rehearsal_costs_nothing_where_the_closed_form_errs_little():
-    effort = Effort()
-    feed(effort, 100, [True] * 19 + [False])
-    assert 1 - effort.errors / effort.weight > 1 - CONTENT
-    assert effort.duty == 0
-    assert not any(effort.next() for _ in range(100))
+    rehearsal = RehearsalSchedule()
+    feed(rehearsal, 100, [True] * 19 + [False])
+    assert 1 - rehearsal.errors / rehearsal.weight > 1 - CONTENT
+    assert rehearsal.duty == 0
+    assert not any(rehearsal.next() for _ in range(100))
 
 
 def test_rehearsal_is_tried_and_kept_where_it_gains_and_nearly_dropped_where_not():
-    tried, kept, dropped = Effort(), Effort(), Effort()
+    tried, kept, dropped = RehearsalSchedule(), RehearsalSchedule(), RehearsalSchedule()
     wrong = [True, False] * 8
     feed(tried, MEMORY, wrong)
     feed(kept, TRIAL + MEMORY, wrong, [True] * 16)
@@ -221,10 +221,10 @@ def test_rehearsal_is_tried_and_kept_where_it_gains_and_nearly_dropped_where_not
 
 
 def test_errors_on_new_classes_call_for_nothing():
-    effort = Effort()
+    rehearsal = RehearsalSchedule()
     for _ in range(100):
-        effort.update([False] * 16, None, [False] * 16)
-    assert effort.duty == 0
+        rehearsal.update([False] * 16, None, [False] * 16)
+    assert rehearsal.duty == 0
 
 
 def test_most_of_what_came_of_a_class_is_in_the_weights():

@@ -150,9 +150,9 @@ def test_what_is_usual_is_how_strange_a_sample_would_have_been_served(tiny, stra
     for start in (40, 48, 56):
         batch = samples[start : start + 8]
         with torch.inference_mode():
-            served = own.strategy.say(own.model, pad([sample.tokens for sample in batch])).strangeness
+            served = own.strategy.answer(own.model, pad([sample.tokens for sample in batch])).novelty_scores
         own.add(batch)
-        assert list(own.usual.window)[-8:] == pytest.approx(served.tolist(), abs=1e-3)
+        assert list(own.novelty.window)[-8:] == pytest.approx(served.tolist(), abs=1e-3)
 
 
 def test_a_snapshot_that_does_not_know_what_is_usual_begins_with_nothing(tiny, strategy, tmp_path):

@@ -51,7 +51,7 @@ def test_rehearsal_begins_where_the_closed_form_cannot_tell(tiny):
     own.add(stream(draw.integers(2, size=400).tolist()))
     samples = stream([0] * 600, start=400)
     own.add([Sample(each.id, each.tokens, f"class-{draw.integers(2)}") for each in samples])
-    assert own.strategy.effort.duty > 0
+    assert own.strategy.rehearsal.duty > 0
     assert not all(torch.equal(a, b) for a, b in zip(first, branch(own), strict=True))
 
 

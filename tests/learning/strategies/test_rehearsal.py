@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from streamlearn.core.batch import Batch, pad
-from streamlearn.learning.new_class import imprint
+from streamlearn.learning.new_class import initialise_rows
 from streamlearn.learning.strategies.derpp import distance
 from tests.learners import build, stream
 
@@ -48,7 +48,7 @@ def test_derpp_stores_what_the_model_said_before_the_step(tiny):
     own.add(stream([0, 1] * 4))
     samples = stream([2, 1] * 4, start=100)
     batch = batch_of(own, samples)
-    imprint(own.model, batch, 2)  # as it happens before a step
+    initialise_rows(own.model, batch, 2)  # as it happens before a step
     with torch.no_grad():
         said = own.forward(batch).numpy()
     own.add(samples)
