@@ -21,8 +21,8 @@ class Evidence(NamedTuple):
     `novelty_scores` are high where neither the regression nor the cosine, unfaded, finds a class. The highest score of
     any class is what Hendrycks and Gimpel, "A baseline for detecting misclassified and out-of-distribution examples",
     ICLR 2017 (arXiv 1610.02136) go by; the distance to the nearest class is that of Lee et al., "A simple unified
-    framework for detecting out-of-distribution samples", NeurIPS 2018 (arXiv 1807.03888), with the cosine as the measure. Their
-    sum tells more than either."""
+    framework for detecting out-of-distribution samples", NeurIPS 2018 (arXiv 1807.03888), with the cosine as the
+    measure. Their sum tells more than either."""
 
     ridge: torch.Tensor
     prototype: torch.Tensor
