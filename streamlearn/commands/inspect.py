@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from streamlearn.core.errors import ConfigError
@@ -145,13 +144,9 @@ def _restored(loaded: Loaded, path: str) -> tuple[Model, Strategy]:
     model = load_model(config)
     strategy.bind(model, int(configuration.get("seed", 0)))
     model.head.grow(state["learner"]["rows"])
-    weights, mine = {**state["weights"], **state["frozen"]}, dict(model.named_parameters())
-    shapes = {name: each.shape for name, each in mine.items()}
-    if shapes != {name: each.shape for name, each in weights.items()} or set(held) != set(strategy.state_dict()):
+    weights = {**state["weights"], **state["frozen"]}
+    if set(held) != set(strategy.state_dict()) or not model.load_weights(weights):
         raise unknown
-    with torch.no_grad():
-        for name, tensor in mine.items():
-            tensor.copy_(weights[name])
     strategy.load_state_dict(held)
     return model, strategy
 

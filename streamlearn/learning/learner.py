@@ -21,6 +21,8 @@ from streamlearn.learning.memory import ReplayMemory
 from streamlearn.learning.new_class import initialise_rows
 from streamlearn.learning.novelty import ConformalNovelty, energy
 from streamlearn.learning.penalties import Penalty
+from streamlearn.learning.sample_queue import SampleQueue
+from streamlearn.learning.step import Step
 from streamlearn.learning.strategies import Strategy
 from streamlearn.model.model import Model, digest
 from streamlearn.model.tasks import Task
@@ -92,12 +94,8 @@ class Learner:
         # Where the encoder stands still there is nothing to hold.
         self.penalties = tuple(penalties) if strategy.descends and not strategy.frozen else ()
         self.step = 0
-        self.waiting: list[Sample] = []
-        self.unlabelled: list[Sample] = []  # events without a label that wait to be a batch
+        self.queue = SampleQueue(config.batch_size)
         self.novelty = ConformalNovelty()
-        self._replayed = 0
-        self._losses: dict[str, float] = {}  # of the step's samples, by id
-        self._first: torch.Tensor | None = None  # scores of the batch's first forward pass, its new samples first
         model.head.grow(len(task.labels))
         freeze(model, config)
         strategy.bind(model, seed)
@@ -108,49 +106,43 @@ class Learner:
         """Whether `learner.max_steps` was reached."""
         return self.config.max_steps is not None and self.step >= self.config.max_steps
 
+    @property
+    def waiting(self) -> Sequence[Sample]:
+        """The samples that wait for a full batch."""
+        return self.queue.samples
+
     def add(self, samples: Sequence[Sample]) -> list[Update]:
         """Take samples in; learn every batch that is now full, and keep the rest waiting."""
-        self.waiting.extend(samples)
-        if self.unlabelled:
-            labelled = {sample.id for sample in samples}
-            self.unlabelled = [each for each in self.unlabelled if each.id not in labelled]
+        self.queue.add(samples)
         updates = []
-        size = self.config.batch_size
-        while len(self.waiting) >= size and not self.stopped:
-            batch, self.waiting = self.waiting[:size], self.waiting[size:]
+        while not self.stopped and (batch := self.queue.next_batch()):
             updates.append(self.update(batch))
         return updates
 
     def add_unlabelled(self, events: Sequence[Sample]) -> None:
         """Take in events without a label, for a strategy that learns from them; their labels mean nothing."""
         if self.stopped:
-            self.unlabelled = []
+            self.queue.unlabelled = []
             return
-        size = self.config.batch_size
-        self.unlabelled.extend(events)
-        while len(self.unlabelled) >= size:
-            part, self.unlabelled = self.unlabelled[:size], self.unlabelled[size:]
-            tokens = pad([each.tokens for each in part])
+        self.queue.add_unlabelled(events)
+        while part := self.queue.next_unlabelled():
+            tokens, nothing = pad([each.tokens for each in part]), np.zeros(len(part), np.int64)
             with self.stages("learn"), torch.no_grad():
-                self.strategy.learn_unlabelled(
-                    self, Batch(tokens, np.zeros(size, np.int64), [each.id for each in part])
-                )
+                self.strategy.learn_unlabelled(self.next_step(), Batch(tokens, nothing, [each.id for each in part]))
 
     def flush(self) -> list[Update]:
         """Learn what waits now, though the batch is not full."""
         if self.stopped or not self.waiting:
             return []
-        batch, self.waiting = self.waiting, []
-        return [self.update(batch)]
+        return [self.update(self.queue.flush())]
 
     def give_up(self) -> int:
         """Let go of what waits, once learning has stopped; return how many samples that were."""
-        return self.drop() if self.stopped else 0
+        return self.queue.drop() if self.stopped else 0
 
     def drop(self) -> int:
         """Let go of what waits; return how many samples that were."""
-        count, self.waiting, self.unlabelled = len(self.waiting), [], []
-        return count
+        return self.queue.drop()
 
     def update(self, samples: Sequence[Sample]) -> Update:
         """Learn one batch.
@@ -158,8 +150,8 @@ class Learner:
         1. Labels never seen get a number and the head a row for each.
         2. The strategy makes the loss, rehearsing from the memory; one optimizer step, unless loss or gradient is not
            finite. A strategy with a closed form has no loss: taking the batch in is its step.
-        3. What has a closed form takes the batch in; how strange its samples were is noted. If any of the steps was
-           taken, it is offered to the memory.
+        3. What has a closed form takes the batch in; how novel its samples were is noted. If any of the steps was
+           taken, the batch is offered to the memory.
         4. Penalties whose time has come take the model as it is now for the past.
         """
         known = self.model.head.size
@@ -168,30 +160,31 @@ class Learner:
         batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
         if self.config.new_class == "mean" and self.strategy.descends and not self.strategy.frozen:
             initialise_rows(self.model, batch, known)
-        before, self._first = self.step, None
+        before = self.step
         losses: list[float] = []
         noted: dict[str, float] = {}
+        first: torch.Tensor | None = None  # the scores of the first forward pass, its new samples first
         replayed = 0
         tried = 0
         while tried < self.config.steps_per_batch and not self.stopped:  # 2
             tried += 1
-            self._replayed, self._losses = 0, {}
-            loss = self._descend(batch)
+            step = self.next_step()
+            loss = self._descend(step, batch)
+            first = step.notes.scores if first is None else first
             if loss is None:  # nothing to descend: taking the batch in is the step
                 self.step, self.model.trained = self.step + 1, True
                 losses.append(0.0)
                 break
             if math.isfinite(loss):
                 losses.append(loss)
-                replayed += self._replayed
-                noted |= self._losses
+                replayed += step.notes.replayed
+                noted |= step.notes.losses
         with self.stages("learn"), torch.no_grad():  # 3
-            self.strategy.absorb(self, batch, self.memory)
-            strange = self.strategy.novelty_scores()
-            if strange is None and self._first is not None and known:
-                strange = energy(self._first[: len(batch), :known])  # as it was served: without the batch's new classes
-            self.novelty.learn(strange, labels)
-            self._first = None
+            self.strategy.absorb(self.next_step(), batch, self.memory)
+            novelty_scores = self.strategy.novelty_scores()
+            if novelty_scores is None and first is not None and known:
+                novelty_scores = energy(first[: len(batch), :known])  # as it was served: without its new classes
+            self.novelty.learn(novelty_scores, labels)
         if losses and (self.strategy.rehearses or any(penalty.remembers for penalty in self.penalties)):
             with self.stages("remember"):
                 self.memory.note(noted)  # what gives way is decided by the newest losses
@@ -200,37 +193,22 @@ class Learner:
         for penalty in self.penalties:  # 4
             if before // penalty.config.every < self.step // penalty.config.every:
                 with self.stages("learn"):
-                    penalty.consolidate(self, self.memory)
+                    penalty.consolidate(self.next_step(), self.memory)
         taken = len(losses)
         mean = sum(losses) / taken if taken else math.nan
         return Update(len(samples), replayed, taken, tried - taken, mean)
 
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Return the model's scores for the batch, with gradients: (n, classes)."""
-        scores: torch.Tensor = self.model(batch.tokens)
-        if self._first is None:
-            self._first = scores.detach()
-        self.seen(batch, scores)
-        return scores
-
-    def seen(self, batch: Batch, scores: torch.Tensor) -> None:
-        """Take note of scores (n, classes) that a step has seen, for policies that watch losses."""
-        if self.memory.policy.watches_losses:
-            losses = self.task.losses(scores.detach(), self.labels(batch))
-            self._losses.update(zip(batch.ids, losses.tolist(), strict=True))
-
-    def labels(self, batch: Batch) -> torch.Tensor:
-        """Return the batch's labels on the model's device: (n,)."""
-        return torch.from_numpy(batch.labels).to(self.model.device)
-
-    def rehearse(self, memory: ReplayMemory, batch: Batch, draw: int = 0) -> Batch:
-        """Draw up to `learner.replay_size` stored samples; each number of `draw` is another draw of the same step."""
-        purpose = f"rehearse.{draw}" if draw else "rehearse"
-        with self.stages("rehearse", within="learn"):
-            stream = rng.stream(self.seed, purpose, self.step)
-            replay = memory.sample(self.config.replay_size, stream, batch.labels)
-        self._replayed += len(replay)
-        return replay
+    def next_step(self) -> Step:
+        """Return what a strategy and penalties may ask during the next step."""
+        return Step(
+            self.model,
+            self.task,
+            step=self.step,
+            seed=self.seed,
+            replay_size=self.config.replay_size,
+            watches_losses=self.memory.policy.watches_losses,
+            stages=self.stages,
+        )
 
     def sha256(self) -> str:
         """Return the digest of all that answers: the weights, and the statistics of what has a closed form."""
@@ -241,12 +219,11 @@ class Learner:
         """Return all that learning depends on, in parts: weights that are trained, weights that stand still, the
         optimizer's moments, the memory, what strategy and penalties know, and the rest. Tensors are the live ones:
         write them before the next step."""
-        trained = {id(parameter) for parameter in self._trained()}
-        weights = dict(self.model.named_parameters())
+        trained, weights = self._trained_names(), dict(self.model.named_parameters())
         moments = [self.optimizer.state.get(parameter, {}) for parameter in self._trained()]
         return {
-            "weights": {name: tensor.detach() for name, tensor in weights.items() if id(tensor) in trained},
-            "frozen": {name: tensor.detach() for name, tensor in weights.items() if id(tensor) not in trained},
+            "weights": {name: tensor.detach() for name, tensor in weights.items() if name in trained},
+            "frozen": {name: tensor.detach() for name, tensor in weights.items() if name not in trained},
             "optimizer": {str(number): dict(state) for number, state in enumerate(moments)},
             "memory": self.memory.state_dict(),
             "strategy": self.strategy.state_dict(),
@@ -259,8 +236,7 @@ class Learner:
                 "trained": self.model.trained,
                 "labels": list(self.task.labels.names),
                 "rows": self.model.head.size,
-                "waiting": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.waiting],
-                "heard": [[sample.id, sample.label, sample.tokens.tolist()] for sample in self.unlabelled],
+                **self.queue.state_dict(),
             },
         }
 
@@ -272,24 +248,16 @@ class Learner:
                 model was trained.
         """
         self._check(state)
-        own, held = state["learner"], state.get("strategy", {})
+        own = state["learner"]
         self.task.labels.load_state_dict({"names": own["labels"]})
         self.model.head.grow(own["rows"], self.optimizer)
         weights = {**state["weights"], **state["frozen"]}
-        mine = dict(self.model.named_parameters())
-        shapes = {name: tuple(tensor.shape) for name, tensor in mine.items()}
-        trained = {name for name, tensor in mine.items() if any(tensor is each for each in self._trained())}
-        if shapes != {name: tuple(tensor.shape) for name, tensor in weights.items()} or trained != set(
-            state["weights"]
-        ):
+        if self._trained_names() != set(state["weights"]) or not self.model.load_weights(weights):
             raise ConfigError(
                 "the snapshot holds the weights of another model, or of one of which another part is trained",
                 where="model.name, learner.freeze, strategy",
                 mend="go on with the configuration that wrote it, or give the changed learner a new `name`",
             )
-        with torch.no_grad():
-            for name, tensor in mine.items():
-                tensor.copy_(weights[name])
         same = own["optimizer"] == self.config.optimizer
         if not same:
             log.warning("learner.optimizer: %s begins anew, after %s", self.config.optimizer, own["optimizer"])
@@ -301,22 +269,16 @@ class Learner:
                     name: value.clone().to(parameter.device) for name, value in moments.items()
                 }
         self.memory.load_state_dict(dict(state["memory"]))
-        self.strategy.load_state_dict(held)
-        if "recent" in state:  # else what was learned cannot be corrected any more
-            self.strategy.recent.load_state_dict(state["recent"])
-        past = state.get("penalties", {})
+        self.strategy.load_state_dict(state["strategy"])
+        self.strategy.recent.load_state_dict(state["recent"])
         for penalty in self.penalties:
-            if self._name(penalty) in past:
-                penalty.load_state_dict(past[self._name(penalty)], self.model.device)
-            else:
+            if self._name(penalty) in state["penalties"]:
+                penalty.load_state_dict(state["penalties"][self._name(penalty)], self.model.device)
+            else:  # it was added to the configuration since
                 log.warning("penalties: %s begins anew, since the snapshot has none", self._name(penalty))
-        if "usual" in state:  # else it begins anew
-            self.novelty.load_state_dict(state["usual"])
+        self.novelty.load_state_dict(state["usual"])
         self.step, self.model.trained = int(own["step"]), bool(own["trained"])
-        self.waiting, self.unlabelled = (
-            [Sample(i, np.array(tokens, dtype=np.int64), label) for i, label, tokens in own.get(name, ())]
-            for name in ("waiting", "heard")
-        )
+        self.queue.load_state_dict(own)
 
     def _check(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         own, memory = state["learner"], state["memory"]
@@ -333,7 +295,7 @@ class Learner:
                 where="memory.capacity, model.max_length",
                 mend="go on with the values that wrote it, or give the changed learner a new `name`",
             )
-        if set(state.get("strategy", {})) != set(self.strategy.state_dict()):
+        if set(state["strategy"]) != set(self.strategy.state_dict()):
             raise ConfigError(
                 "the snapshot holds the statistics of another strategy",
                 where="strategy",
@@ -343,13 +305,13 @@ class Learner:
     def _name(self, penalty: Penalty) -> str:
         return f"{type(penalty).__name__}.{self.penalties.index(penalty)}"
 
-    def _descend(self, batch: Batch) -> float | None:
+    def _descend(self, step: Step, batch: Batch) -> float | None:
         """Take one optimizer step and return its loss; a loss or gradient that is not finite takes none (nan)."""
         with self.stages("learn"), self._dropout():
-            losses = self.strategy.loss(self, batch, self.memory)
+            losses = self.strategy.loss(step, batch, self.memory)
             if not losses:
                 return None
-            held = [value for each in self.penalties for value in each.penalty(self, batch).values()]
+            held = [value for each in self.penalties for value in each.penalty(step, batch).values()]
             loss = torch.stack([*losses.values(), *held]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -362,6 +324,10 @@ class Learner:
             self.step += 1
             self.model.trained = True
         return value
+
+    def _trained_names(self) -> set[str]:
+        trained = {id(parameter) for parameter in self._trained()}
+        return {name for name, parameter in self.model.named_parameters() if id(parameter) in trained}
 
     def _trained(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -182,6 +182,16 @@ class Model(nn.Module):
         hidden, top = self._in_slices(tokens, lambda ids, mask: self._read(ids, mask, layers, branch=branch))
         return hidden, top
 
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> bool:
+        """Copy in all weights, by the names of parameters; say False, and change nothing, if they do not fit."""
+        own = dict(self.named_parameters())
+        fits = {name: each.shape for name, each in own.items()} == {name: each.shape for name, each in weights.items()}
+        if fits:
+            with torch.no_grad():
+                for name, parameter in own.items():
+                    parameter.copy_(weights[name])
+        return fits
+
     def sha256(self) -> str:
         """Return the digest of all weights, see `digest`."""
         return digest(dict(self.named_parameters()), self.head.size)

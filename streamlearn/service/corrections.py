@@ -24,11 +24,7 @@ def correct(corrections: Mapping[str, str], learner: Learner, measures: Measures
 
 
 def _relabel(learner: Learner, sample_id: str, label: str) -> None:
-    for at, sample in enumerate(learner.waiting):  # 3
-        if sample.id == sample_id:
-            learner.waiting[at] = sample._replace(label=label)
-            return
-    if learner.stopped:
+    if learner.queue.relabel(sample_id, label) or learner.stopped:  # 3
         return
     if sample_id in learner.memory or sample_id in learner.strategy.recent:  # 4
         number = learner.task.labels.add(label)

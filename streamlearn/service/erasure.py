@@ -18,12 +18,10 @@ def erase(ids: Sequence[str], learner: Learner, measures: Measures) -> int:
     What descended a gradient is not undone, nor are figures that were counted: no id stands in them.
     """
     ids = list(dict.fromkeys(ids))
-    gone, before = set(ids), len(learner.waiting)
     for sample_id in ids:
         measures.forget(sample_id)  # 1
-    learner.waiting = [sample for sample in learner.waiting if sample.id not in gone]  # 2
-    learner.unlabelled = [event for event in learner.unlabelled if event.id not in gone]
+    waited = learner.queue.remove(set(ids))  # 2
     learner.strategy.forget(ids)  # 3
     for sample_id in ids:
         learner.memory.remove(sample_id)
-    return before - len(learner.waiting)
+    return waited

@@ -338,7 +338,7 @@ def test_events_that_may_become_probes_are_not_learned_by_a_guess(make):
     send(past, *(label(f"u{n}", f"c{n % 3}") for n in range(0, 60, 2)))
     past.drain()
     service = past.service
-    heard = {*service.learner.strategy.head.learned, *(each.id for each in service.learner.unlabelled)}
+    heard = {*service.learner.strategy.head.learned, *(each.id for each in service.learner.queue.unlabelled)}
     assert len(heard) > 10
     assert any(f"u{n}" in service.probes for n in range(60))
     assert not any(service.probes.may_take(each) for each in heard)

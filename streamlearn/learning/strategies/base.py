@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Rehearsing(Protocol):
-    """What a strategy may ask of the learner."""
+    """What a strategy or a penalty may ask while a step is taken. `step` counts the steps that were taken before."""
 
     task: "Task"
     model: "Model"

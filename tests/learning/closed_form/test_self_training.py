@@ -74,7 +74,7 @@ def test_one_that_still_waits_to_be_heard_is_not_when_its_label_comes(tiny):
     late = stream([0, 1, 2], 500)
     own.add_unlabelled([sample._replace(label="") for sample in late])
     own.add(late[:1])
-    assert [each.id for each in own.unlabelled] == ["e501", "e502"]
+    assert [each.id for each in own.queue.unlabelled] == ["e501", "e502"]
 
 
 def test_what_is_forgotten_leaves_no_trace(tiny):
@@ -150,7 +150,7 @@ def test_a_learner_that_stopped_hears_nothing_and_keeps_nothing(tiny):
     own = learner(tiny, max_steps=9)
     begun(own)
     own.add_unlabelled(events([0, 1, 2], 500))
-    assert not own.unlabelled
+    assert not own.queue.unlabelled
     assert own.stopped
 
 

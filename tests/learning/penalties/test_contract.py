@@ -113,6 +113,6 @@ def test_changes_no_weights_and_no_gradients_itself(tiny, penalty):
     own = build(tiny, held=spec(penalty))
     own.add(stream(ORDERS["mixed"]))
     before = own.sha256(), [p.grad for p in own.model.parameters()]
-    own.penalties[0].consolidate(own, own.memory)
+    own.penalties[0].consolidate(own.next_step(), own.memory)
     assert own.sha256() == before[0]
     assert all(one is two for one, two in zip(before[1], [p.grad for p in own.model.parameters()], strict=True))

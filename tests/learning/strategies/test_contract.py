@@ -153,13 +153,3 @@ def test_what_is_usual_is_how_strange_a_sample_would_have_been_served(tiny, stra
             served = own.strategy.answer(own.model, pad([sample.tokens for sample in batch])).novelty_scores
         own.add(batch)
         assert list(own.novelty.window)[-8:] == pytest.approx(served.tolist(), abs=1e-3)
-
-
-def test_a_snapshot_that_does_not_know_what_is_usual_begins_with_nothing(tiny, strategy, tmp_path):
-    own, again = build(tiny, strategy), build(tiny, strategy)
-    own.add(stream(ORDERS["mixed"]))
-    state, _ = written(own, tmp_path)
-    del state["usual"]
-    again.load_state_dict(state)
-    assert len(again.usual.window) == 0
-    assert np.array_equal(scores(again, stream([0, 1])), scores(own, stream([0, 1])))

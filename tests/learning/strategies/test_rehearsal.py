@@ -21,7 +21,7 @@ def test_er_ace_lets_new_samples_compete_among_their_own_classes(tiny):
     own.add(stream([0, 1, 2, 3] * 4))
     own.memory.load_state_dict(build(tiny).memory.state_dict())  # nothing to rehearse: the new loss alone
     own.optimizer.zero_grad()
-    own.strategy.loss(own, batch_of(own, stream([4, 1] * 4, start=100)), own.memory)["new"].backward()
+    own.strategy.loss(own.next_step(), batch_of(own, stream([4, 1] * 4, start=100)), own.memory)["new"].backward()
     gradient = own.model.head.weight.grad[:5].abs().sum(dim=1)
     assert gradient[[1, 4]].min() > 0
     assert gradient[[0, 2, 3]].max() == 0
@@ -31,16 +31,17 @@ def test_er_ace_is_plain_replay_where_all_classes_are_in_the_batch(tiny):
     own = build(tiny, "er-ace")
     own.add(stream([0, 1, 2, 3] * 4))
     batch = batch_of(own, stream([3, 2, 1, 0], start=100))
-    losses = own.strategy.loss(own, batch, own.memory)
-    replay = own.rehearse(own.memory, batch)
+    losses = own.strategy.loss(own.next_step(), batch, own.memory)
+    replay = own.next_step().rehearse(own.memory, batch)
     for name, part in (("new", batch), ("rehearsed", replay)):
-        assert torch.allclose(losses[name], own.task.loss(own.forward(part), own.labels(part)), atol=1e-5)
+        step = own.next_step()
+        assert torch.allclose(losses[name], own.task.loss(step.forward(part), step.labels(part)), atol=1e-5)
 
 
 def test_er_ace_learns_nothing_new_of_a_single_class(tiny):
     own = build(tiny, "er-ace")
     own.add(stream([0, 1] * 4))
-    assert own.strategy.loss(own, batch_of(own, stream([2] * 4, start=100)), own.memory)["new"] == 0
+    assert own.strategy.loss(own.next_step(), batch_of(own, stream([2] * 4, start=100)), own.memory)["new"] == 0
 
 
 def test_derpp_stores_what_the_model_said_before_the_step(tiny):
@@ -50,7 +51,7 @@ def test_derpp_stores_what_the_model_said_before_the_step(tiny):
     batch = batch_of(own, samples)
     initialise_rows(own.model, batch, 2)  # as it happens before a step
     with torch.no_grad():
-        said = own.forward(batch).numpy()
+        said = own.next_step().forward(batch).numpy()
     own.add(samples)
     stored = own.memory.gather(np.arange(8, 16))
     assert np.allclose(stored.outputs[:, :3], said, atol=1e-4)
@@ -79,7 +80,7 @@ def test_derpp_holds_what_new_classes_say_of_old_samples(tiny):
     with torch.no_grad():
         own.model.head.weight[2] = 1.0
     own.optimizer.zero_grad()
-    own.strategy.loss(own, batch, own.memory)["dark"].backward()
+    own.strategy.loss(own.next_step(), batch, own.memory)["dark"].backward()
     assert own.model.head.weight.grad[2].abs().sum() > 0
 
 
@@ -91,7 +92,7 @@ def test_derpp_leaves_alone_the_classes_whose_scores_are_not_stored(tiny):
     with torch.no_grad():
         own.model.head.weight[2] = 1.0
     own.optimizer.zero_grad()
-    own.strategy.loss(own, batch, own.memory)["dark"].backward()
+    own.strategy.loss(own.next_step(), batch, own.memory)["dark"].backward()
     assert own.model.head.weight.grad[2].abs().sum() == 0
 
 
@@ -99,7 +100,7 @@ def test_two_draws_of_a_step_differ_and_repeat(tiny):
     own = build(tiny, "derpp", capacity=40)
     own.add(stream([0, 1] * 20))
     batch = batch_of(own, stream([0], start=100))
-    one, two, again = (own.rehearse(own.memory, batch, draw) for draw in (0, 1, 0))
+    one, two, again = (own.next_step().rehearse(own.memory, batch, draw) for draw in (0, 1, 0))
     assert one.ids != two.ids
     assert one.ids == again.ids
 
