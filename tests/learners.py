@@ -19,7 +19,7 @@ from tests.models import WORDS
 
 def build(
     folder, strategy="er", *, policy="reservoir", retrieval="uniform", held=(), capacity=20, seed=0, labels=None,
-    **settings,
+    correctable=0, **settings,
 ):  # fmt: skip
     """A learner of these components, in batches of eight."""
     model = load(ModelConfig(name=str(folder), device="cpu"), dropout=settings.get("dropout", 0.0))
@@ -36,7 +36,9 @@ def build(
     )
     own = [penalties.build(ComponentSpec.model_validate(spec)) for spec in held]
     chosen = strategies.build(ComponentSpec(name=strategy))
-    return Learner(config, model, task, chosen, memory, seed=seed, stages=Stages(), penalties=own)
+    return Learner(
+        config, model, task, chosen, memory, seed=seed, stages=Stages(), correctable=correctable, penalties=own
+    )
 
 
 def stream(classes, start=0):

@@ -82,12 +82,13 @@ class Learner:
         memory: what is rehearsed.
         seed: of the rehearsal and of dropout.
         stages: takes the time of the parts.
+        correctable: of how many samples, the last ones, a closed form is to be able to take the label back.
         penalties: are added to the strategy's loss, where it has one.
     """
 
     def __init__(
         self, config: LearnerConfig, model: Model, task: Task, strategy: Strategy, memory: ReplayMemory,
-        *, seed: int, stages: Stages, penalties: Sequence[Penalty] = (),
+        *, seed: int, stages: Stages, correctable: int = 0, penalties: Sequence[Penalty] = (),
     ) -> None:  # fmt: skip
         self.config, self.model, self.task, self.strategy, self.memory = config, model, task, strategy, memory
         self.seed, self.stages = seed, stages
@@ -98,7 +99,7 @@ class Learner:
         self.novelty = ConformalNovelty()
         model.head.grow(len(task.labels))
         freeze(model, config)
-        strategy.bind(model, seed)
+        strategy.bind(model, seed, correctable=correctable)
         self.optimizer = _optimizer(config, model, frozen=strategy.frozen)
 
     @property

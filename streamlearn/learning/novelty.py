@@ -1,7 +1,7 @@
-"""How strange an event is to what is known, and how few events of known classes are as strange.
+"""How novel an event is, and how few events of known classes are as novel.
 
-A strategy says how strange each event is, on a scale of its own. What that means is learned from labelled samples of
-known classes: how strange they were just before they were learned.
+A strategy gives each event a novelty score, on a scale of its own. What a score means is learned from labelled samples
+of known classes: from the scores that they had just before they were learned.
 """
 
 from collections import deque
@@ -14,12 +14,12 @@ import torch
 
 from streamlearn.core.batch import IntArray
 
-ENOUGH = 100  # samples before which nothing is said
-WINDOW = 1000  # the latest samples, which stand for what is usual
+ENOUGH = 100  # samples before which there is no novelty
+WINDOW = 1000  # the latest samples, which stand for known classes
 
 
 def energy(scores: torch.Tensor) -> torch.Tensor:
-    """Return the energy of class scores before softmax, (n, classes) -> (n,): the higher, the stranger.
+    """Return the energy of class scores before softmax, (n, classes) -> (n,): the higher, the more novel.
 
     Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020 (arXiv 2010.03759), at temperature 1.
     """
@@ -27,12 +27,12 @@ def energy(scores: torch.Tensor) -> torch.Tensor:
 
 
 class ConformalNovelty:
-    """How strange samples of known classes were, just before they were learned.
+    """The novelty scores that samples of known classes had just before they were learned.
 
     A conformal test for outliers: Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005; Bates et
-    al., "Testing for outliers with conformal p-values", Annals of Statistics 51, 2023 (arXiv 2104.08279). Of n usual
-    samples, k are at least as strange as an event: its p-value is (k + 1) / (n + 1), and its novelty is the rest to 1.
-    As long as events of known classes are like the latest labelled ones, at most a share a of them has a p-value of a
+    al., "Testing for outliers with conformal p-values", Annals of Statistics 51, 2023 (arXiv 2104.08279). Of n
+    samples, k have at least an event's score: its p-value is (k + 1) / (n + 1), and its novelty is the rest to 1. As
+    long as events of known classes are like the latest labelled ones, at most a share a of them has a p-value of a
     or less, whatever the scale and its distribution. So no threshold is tuned.
 
     It holds what was learned, in the order in which that was learned, and depends on nothing else.

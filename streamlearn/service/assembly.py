@@ -19,7 +19,6 @@ from streamlearn.durability.snapshots import Snapshots
 from streamlearn.evaluation.drift import Monitor, Novelty
 from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes
-from streamlearn.learning.closed_form import RecentFeatures
 from streamlearn.learning.learner import Learner
 from streamlearn.learning.memory import ReplayMemory, policies, retrievals
 from streamlearn.learning.penalties import penalties
@@ -76,9 +75,17 @@ def assemble(
     strategy = strategies.build(root.strategy)
     correctable = root.joiner.correction_window if root.kafka.topics.labels is not None else 0
     forgettable = root.joiner.correction_window if root.fields.id == KEY else correctable
-    strategy.recent = RecentFeatures(forgettable)
-    held = [penalties.build(spec) for spec in root.penalties]
-    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
+    learner = Learner(
+        root.learner,
+        model,
+        task,
+        strategy,
+        memory,
+        seed=root.seed,
+        stages=stages,
+        correctable=forgettable,
+        penalties=[penalties.build(spec) for spec in root.penalties],
+    )
     decoder = EventDecoder(
         root.fields,
         labels=task.labels,

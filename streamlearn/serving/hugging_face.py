@@ -67,11 +67,11 @@ def check(strategy: type[Strategy]) -> None:
     for each in strategy.__mro__:
         if "exported" in vars(each):
             return
-        if own := [name for name in ("scores", "say") if name in vars(each)]:
+        if own := [name for name in ("scores", "answer") if name in vars(each)]:
             raise ConfigError(
                 f"{each.__name__} has `{own[0]}` of its own, and does not say what a reader needs to get the same",
                 where="strategy",
-                mend=f"give {each.__name__} a method `exported`, see streamlearn.strategies.Strategy",
+                mend=f"give {each.__name__} a method `exported`, see streamlearn.learning.strategies.Strategy",
             )
 
 

@@ -7,8 +7,6 @@ from streamlearn.commands.inspect import describe, found_in, inspect, load, olde
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.durability.snapshots import SnapshotError
-from streamlearn.learning.closed_form import RecentFeatures
-from streamlearn.learning.closed_form.recent_features import NONE
 from streamlearn.learning.strategies import strategies
 from streamlearn.learning.strategies.base import ClosedForm
 from streamlearn.stream.transport import Message
@@ -146,9 +144,8 @@ def test_a_death_at_any_point_forgets_once_all_the_same(make, name):
 def test_a_closed_form_is_as_if_the_samples_had_never_come(tiny, strategy, passed):
     whole = stream([0, 1, 2, 3] * (passed // 4))
     gone = {sample.id for n, sample in enumerate(whole) if n % 8 in {5, 6}}
-    first, second = build(tiny, strategy), build(tiny, strategy)
+    first, second = (build(tiny, strategy, correctable=1000) for _ in range(2))
     for own in (first, second):
-        own.strategy.recent = RecentFeatures(1000)
         own.task.labels.load_state_dict({"names": [f"class-{n}" for n in range(4)]})
         own.model.head.grow(4)
     if passed > 64:  # the centre is that of the first samples: it stays as it was fixed
@@ -177,8 +174,7 @@ def test_five_hundred_in_mid_stream_leave_less_than_a_millionth(tiny, strategy):
         own = build(tiny, strategy)
         spec = ComponentSpec.model_validate({"name": strategy, "dtype": "float64"})
         own.strategy = strategies.build(spec)
-        own.strategy.bind(own.model, 0)
-        own.strategy.recent = RecentFeatures(1000)
+        own.strategy.bind(own.model, 0, correctable=1000)
         own.add(whole[:16])  # both number the classes alike
         own.add([sample for sample in whole[16:] if forgets or sample.id not in gone])
         if forgets:
@@ -193,33 +189,13 @@ def test_five_hundred_in_mid_stream_leave_less_than_a_millionth(tiny, strategy):
 
 @each
 def test_all_of_a_class_and_all_there_is_can_go(tiny, strategy):
-    own, samples = build(tiny, strategy), stream([0, 1] * 8)
-    own.strategy.recent = RecentFeatures(1000)
+    own, samples = build(tiny, strategy, correctable=1000), stream([0, 1] * 8)
     own.add(samples)
     assert own.strategy.forget([sample.id for sample in samples]) == 16
     assert statistics(own)["counts"].abs().max() == 0
     assert len(own.strategy.recent) == 0
     own.add(stream([1, 2] * 40, start=100))
     assert statistics(own)["counts"].sum() == 80
-
-
-def test_the_window_of_learned_samples_closes_over_one_that_went():
-    own, same = RecentFeatures(4), RecentFeatures(4)
-    for n in range(6):
-        own.add([f"e{n}"], torch.full((1, 2), float(n)), torch.tensor([n]))
-    kept = own.forget("e3")
-    assert (kept.label, kept.back, kept.features.tolist()) == (3, 3, [[3.0, 3.0]])
-    for n in (0, 1, 2, 4, 5):
-        same.add([f"e{n}"], torch.full((1, 2), float(n)), torch.tensor([n]))
-    state = own.state_dict()
-    assert state["ids"] == ["e2", "e4", "e5"]
-    assert not (own._rows == 3).any()
-    for name in ("e2", "e4", "e5"):
-        one, other = own.correct(name, NONE), same.correct(name, NONE)
-        assert (one.label, one.back) == (other.label, other.back)
-        assert torch.equal(one.features, other.features)
-    own.add(["e6", "e7"], torch.zeros(2, 2), torch.tensor([1, 1]))
-    assert list(own.state_dict()["ids"]) == ["e4", "e5", "e6", "e7"]
 
 
 def test_older_snapshots_that_hold_it_are_named_with_when_they_go(make, capsys):

@@ -150,11 +150,11 @@ class Silent(Ridge):
 
 
 class Mute(Ridge):
-    """The same, by way of `say`."""
+    """The same, by way of `answer`."""
 
     def answer(self, model, tokens):
-        said = super().answer(model, tokens)
-        return said._replace(scores=-said.scores)
+        answer = super().answer(model, tokens)
+        return answer._replace(scores=-answer.scores)
 
 
 class Quiet(Silent):
@@ -173,7 +173,7 @@ def test_a_strategy_that_does_not_say_what_it_answers_from_is_refused(tmp_path, 
     model = load(ModelConfig(name=str(folders["encoder"]), device="cpu"))
     own = strategy(Ridge.Config())
     own.bind(model, 0)
-    with pytest.raises(ConfigError, match=r"(Silent has `scores`|Mute has `say`) of its own"):
+    with pytest.raises(ConfigError, match=r"(Silent has `scores`|Mute has `answer`) of its own"):
         pretrained.save(model, own, [], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -40,17 +40,17 @@ class ClassDrift:
         self.errors.extend([0] * missing)
         self.taken_for.extend([] for _ in range(missing))
         stale = []
-        for said, label in zip(answered, true, strict=True):
+        for answer, label in zip(answered, true, strict=True):
             self.seen[label] += 1
-            wrong = said != label
-            usual = min(max((self.errors[label] + 1) / (self.samples[label] + 10), 0.05), 0.95)
+            wrong = answer != label
+            expected = min(max((self.errors[label] + 1) / (self.samples[label] + 10), 0.05), 0.95)
             self.samples[label] += 1
             self.errors[label] += wrong
-            if self.seen[label] <= ESTABLISHED or self.seen[said] <= ESTABLISHED:
+            if self.seen[label] <= ESTABLISHED or self.seen[answer] <= ESTABLISHED:
                 continue
-            gain = math.log(WRONG / usual) if wrong else math.log((1 - WRONG) / (1 - usual))
+            gain = math.log(WRONG / expected) if wrong else math.log((1 - WRONG) / (1 - expected))
             self.sums[label] = max(0.0, self.sums[label] + gain)
-            self.taken_for[label] = [*self.taken_for[label], said] if wrong else self.taken_for[label]
+            self.taken_for[label] = [*self.taken_for[label], answer] if wrong else self.taken_for[label]
             if self.sums[label] == 0:
                 self.taken_for[label] = []
             elif self.sums[label] > THRESHOLD:

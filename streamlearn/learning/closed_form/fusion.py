@@ -18,7 +18,7 @@ class Fusion:
     """Class scores = sharpness x (ridge + prototypes x prototype) + rehearsed x log-softmax of the rehearsed head.
 
     The three weights descend the log loss of what would have been answered, by AdaGrad (Duchi et al., JMLR 2011) within
-    fixed bounds. So the answer's probabilities are calibrated as well, and what does not help loses its say. The
+    fixed bounds. So the answer's probabilities are calibrated as well, and what does not help loses its weight. The
     sharpness moves on a logarithmic scale.
     """
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-NONE = -1  # the label of a sample whose old evidence was dropped
+from streamlearn.core.vocabulary import NONE
 
 
 class Kept(NamedTuple):

@@ -11,7 +11,7 @@ from streamlearn.learning.closed_form.least_squares import BLOCK, LeastSquares
 from streamlearn.learning.closed_form.random_features import CENTRING, LayerFeatures
 from streamlearn.learning.closed_form.recent_features import Kept
 
-FEW = 20.0  # labels after which a class's mean has half its say
+FEW = 20.0  # labels after which a class's mean has half its weight
 PLAIN = 6.0  # weight of the centred features themselves beside the random ones
 
 

@@ -1,4 +1,4 @@
-"""Ridge regression that learns from events without a label too: a teacher says what they are, a student learns it.
+"""Ridge regression that learns from events without a label too: a teacher guesses, a student learns the guesses.
 
 Lee, "Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks", ICML workshop
 2013; a teacher that learned labels alone, and guesses that are made anew once it knows more: Xie et al., "Self-training
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from streamlearn.core.vocabulary import NONE
 from streamlearn.learning.closed_form.class_means import ClassMeans
 from streamlearn.learning.closed_form.least_squares import LeastSquares
 from streamlearn.learning.closed_form.ridge_head import RidgeHead
@@ -50,7 +51,7 @@ class SelfTrainingHead(RidgeHead):
 
     @property
     def serving(self) -> LeastSquares:
-        """The student, once it has heard anything."""
+        """The student, once it has learned any guess."""
         return self.student if len(self.taken.counts) else self.regression
 
     def directions(self) -> torch.Tensor:
@@ -89,7 +90,7 @@ class SelfTrainingHead(RidgeHead):
         super().release(label)
         if label < len(self.taken.counts):
             self.taken.clear(label)
-        self.guesses[self.guesses == label] = -1
+        self.guesses[self.guesses == label] = NONE
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics of both, and the events that are kept."""

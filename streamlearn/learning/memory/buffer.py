@@ -127,7 +127,7 @@ class ReplayMemory:
         Args:
             batch: the samples.
             rng: for the policy.
-            outputs: what the model said of each, (n, classes), to be stored with it.
+            outputs: the model's scores of each, (n, classes), to be stored with it.
         """
         if outputs is not None:
             self._widen(outputs.shape[1])
@@ -146,7 +146,7 @@ class ReplayMemory:
                 self._outputs[slot, : len(kept)] = np.where(np.isfinite(kept), kept, np.nan)
 
     def relabel(self, sample_id: str, label: int) -> bool:
-        """Give a stored sample another label, and return whether it is stored; what was said of it stays."""
+        """Give a stored sample another label, and return whether it is stored; its stored scores stay."""
         slot = self._slot_of.get(sample_id)
         if slot is None:
             return False

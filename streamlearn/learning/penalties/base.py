@@ -18,7 +18,7 @@ from streamlearn.model.model import Model
 class Penalty(ABC):
     """The base of all penalties. A stream has no task boundaries, so the past state is taken anew every so many steps.
 
-    Whatever it does is a function of the batches in their order and of the streams of `streamlearn.rng`.
+    Whatever it does is a function of the batches in their order and of the streams of `streamlearn.core.rng`.
     """
 
     remembers: ClassVar[bool] = False  # needs the memory filled, whether or not the strategy rehearses

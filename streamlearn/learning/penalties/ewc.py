@@ -80,6 +80,6 @@ class EWC(Penalty):
 
 
 def _answer(scores: torch.Tensor, draw: np.random.Generator) -> int:
-    """Draw a class from what the model says, (1, classes): the information is about its answers, not the labels."""
+    """Draw a class from the model's answer, (1, classes): the information is about its answers, not the labels."""
     ends = scores.detach().double().softmax(dim=1)[0].cumsum(0).cpu().numpy()
     return min(int(np.searchsorted(ends, draw.random() * ends[-1], side="right")), len(ends) - 1)

@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from streamlearn.core.batch import Batch, Tokens
 from streamlearn.core.registry import Config, Registry
+from streamlearn.learning.closed_form.class_means import ClassMeans
 from streamlearn.learning.closed_form.recent_features import Kept, RecentFeatures
 from streamlearn.learning.novelty import energy
-from streamlearn.learning.strategies.exported import Exported, own_head
+from streamlearn.learning.strategies.exported import Exported, linear, own_head
 
 if TYPE_CHECKING:
     from streamlearn.learning.memory import ReplayMemory
@@ -47,8 +48,8 @@ class Rehearsing(Protocol):
 
 
 class Output(NamedTuple):
-    """What is said of n events: class scores before softmax, float32 of shape (n, classes), and how strange each event
-    is to what is known, (n,), on a scale that only the strategy knows."""
+    """The answer to n events: class scores before softmax, float32 of shape (n, classes), and novelty scores, (n,): the
+    higher, the more novel, on a scale that only the strategy knows."""
 
     scores: torch.Tensor
     novelty_scores: torch.Tensor
@@ -59,8 +60,8 @@ class Strategy:
 
     A strategy that descends a gradient overrides `loss`; one with a closed form overrides `absorb`, `scores` and
     `exported`, and keeps its statistics in `state_dict`. Whatever it does is a function of the batches in their order,
-    and of the counter-based streams of `streamlearn.rng`: the journal replays it. `recent` has what was learned last,
-    as far as corrections reach; it is none of the statistics.
+    and of the counter-based streams of `streamlearn.core.rng`: the journal replays it. `recent` has what was learned
+    last, as far as corrections reach; it is none of the statistics.
     """
 
     rehearses: ClassVar[bool] = True  # what it learned is stored in the memory
@@ -75,8 +76,16 @@ class Strategy:
         self.config = config
         self.recent = RecentFeatures(0)
 
-    def bind(self, model: "Model", seed: int) -> None:
-        """Meet the model that it works on, once, before anything is learned."""
+    def bind(self, model: "Model", seed: int, *, correctable: int = 0) -> None:
+        """Prepare for the model that it works on: once, before anything is learned.
+
+        Args:
+            model: what it reads.
+            seed: of whatever it draws.
+            correctable: of how many samples, the last ones, it is to be able to take a label back.
+        """
+        del model, seed
+        self.recent = RecentFeatures(correctable)
 
     def scores(self, model: "Model", tokens: Tokens) -> torch.Tensor:
         """Return class scores before softmax, float32 of shape (n, classes), for serving."""
@@ -84,17 +93,19 @@ class Strategy:
         return scores
 
     def answer(self, model: "Model", tokens: Tokens) -> Output:
-        """Return the class scores, and how strange the events are: the energy of their scores."""
+        """Return the class scores, and novelty scores: the energy of the class scores."""
         scores = self.scores(model, tokens)
         return Output(scores, energy(scores))
 
     def novelty_scores(self) -> torch.Tensor | None:
-        """Return how strange each sample of the batch that was just absorbed was before, (n,), nan where that is not
-        known; None leaves it to the energy of the scores that the batch had in its first forward pass."""
+        """Return the novelty scores that the batch had just before it was absorbed, (n,), nan where one is not known.
+
+        None leaves it to the energy of the class scores that the batch had in its first forward pass.
+        """
         return None
 
     def exported(self, model: "Model") -> Exported:
-        """Return what `scores` and `say` answer from, so that others get the same probabilities from it."""
+        """Return what `scores` and `answer` answer from, so that others get the same probabilities from it."""
         return Exported("linear", own_head(model))
 
     def loss(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> dict[str, torch.Tensor]:
@@ -157,11 +168,22 @@ def placed(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 class ClosedForm(Strategy):
-    """The base of strategies that keep statistics of a frozen encoder: no gradient, no rehearsal, nothing forgotten."""
+    """The base of strategies that keep statistics of a frozen encoder: no gradient, no rehearsal, nothing forgotten.
+
+    `absorb` sets `batch_novelty` to the novelty scores of the batch just before it is learned, or to None.
+    """
 
     rehearses = False
     descends = False
     frozen = True
+
+    def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Strategy
+        super().__init__(config)
+        self.batch_novelty: torch.Tensor | None = None
+
+    def novelty_scores(self) -> torch.Tensor | None:
+        """Return what `absorb` noted of the last batch."""
+        return self.batch_novelty
 
     def correct(self, sample_id: str, label: int, classes: int) -> bool:
         """Take the sample out with the label that it was learned with, and in with the other."""
@@ -190,6 +212,63 @@ class ClosedForm(Strategy):
         if self.recent.size:
             ids = [sample_id for sample_id, kept in zip(batch.ids, rows.tolist(), strict=True) if kept]
             self.recent.add(ids, features, labels)
+
+
+class ClassMeansForm(ClosedForm):
+    """The base of closed forms that keep class means of features at unit length, and answer by a linear map of them."""
+
+    def bind(self, model: "Model", seed: int, *, correctable: int = 0) -> None:
+        """Make room for the model's features."""
+        super().bind(model, seed, correctable=correctable)
+        self.means = ClassMeans(model.width, model.device)
+
+    def scores(self, model: "Model", tokens: Tokens) -> torch.Tensor:
+        """Return the scores of `discriminants`, once there is a class mean."""
+        if not len(self.means.counts):
+            return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
+        return padded(self.discriminants(unit_features(model, tokens)), model.head.size)
+
+    def exported(self, model: "Model") -> Exported:
+        """Return the linear map of `discriminants`."""
+        if not len(self.means.counts):
+            return super().exported(model)
+        return Exported("unit", linear(*self.linear_map(), model.head.size))
+
+    def absorb(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> None:
+        """Note how novel the batch is, and learn it."""
+        del memory
+        features = unit_features(learner.model, batch.tokens)
+        self.batch_novelty = energy(self.discriminants(features)) if len(self.means.counts) else None
+        self.means.grow(len(learner.task.labels))
+        rows = finite(features)
+        features, labels = features[rows], learner.labels(batch)[rows]
+        self.learn(features, labels)
+        self.remember(batch, rows, features, labels)
+
+    def learn(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Take in features (n, d) at unit length with labels (n,)."""
+        raise NotImplementedError
+
+    def discriminants(self, features: torch.Tensor) -> torch.Tensor:
+        """Return class scores before softmax, (n, known classes), of features (n, d) at unit length."""
+        raise NotImplementedError
+
+    def linear_map(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return weight (known classes, d) and bias (known classes,) of `discriminants`; None is a bias of zeros."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the means."""
+        return self.means.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's means."""
+        self.means.load_state_dict(state)
+
+
+def unit_features(model: "Model", tokens: Tokens) -> torch.Tensor:
+    """Return what the head reads at unit length, float32 of shape (n, d)."""
+    return functional.normalize(model.features(tokens).float(), dim=1)
 
 
 def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:

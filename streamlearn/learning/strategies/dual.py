@@ -26,7 +26,7 @@ from streamlearn.model.trainable_top import TrainableTop, norm_after, stack_of
 
 log = logging.getLogger(__name__)
 
-AUDIBLE = 0.02  # a weight of the rehearsed head below this changes no answer worth its time
+NEGLIGIBLE = 0.02  # a weight of the rehearsed head below this changes no answer worth its time
 
 
 class Before(NamedTuple):
@@ -57,9 +57,9 @@ class Dual(Ridge):
         self.due = config.rehearsal == "always"
         self._before: Before | None = None
 
-    def bind(self, model: Model, seed: int) -> None:
+    def bind(self, model: Model, seed: int, *, correctable: int = 0) -> None:
         """Make the head, and copy the encoder's upper half."""
-        super().bind(model, seed)
+        super().bind(model, seed, correctable=correctable)
         if model.labels:  # a fine-tuned checkpoint: its own head knows something from the start
             self.fusion.weights[2] = 1.0
         elif self.config.rehearsal != "never":
@@ -67,21 +67,21 @@ class Dual(Ridge):
 
     def answer(self, model: Model, tokens: Tokens) -> Output:
         """Return the scores of both heads together, and the novelty scores that the closed form sees; a rehearsed head
-        that has no say costs nothing."""
-        hidden, top = model.hidden_states(tokens, self.layers, branch=self._audible)
+        of no weight costs nothing."""
+        hidden, top = model.hidden_states(tokens, self.layers, branch=self._is_blended)
         evidence = self.head.evidence(hidden)
         size = model.head.size
         wide = evidence._replace(ridge=padded(evidence.ridge, size), prototype=padded(evidence.prototype, size))
-        scores = self.fusion.combine(wide, model.head(top).log_softmax(1) if self._audible else None)
+        scores = self.fusion.combine(wide, model.head(top).log_softmax(1) if self._is_blended else None)
         return Output(scores, evidence.novelty_scores if self.head.classes else energy(scores))
 
     def exported(self, model: Model) -> Exported:
-        """Return the regression, and beside it the rehearsed head, times its weight, where that has a say.
+        """Return the regression, and beside it the rehearsed head, times its weight, unless that is negligible.
 
         What a log-softmax subtracts is the same for each class, so the probabilities are the same without it.
         """
         folded = self._folded(model)
-        if not self._audible:
+        if not self._is_blended:
             return folded
         rehearsed = {f"rehearsed.{name}": self.fusion.rehearsed * each for name, each in own_head(model).items()}
         return replace(folded, tensors={**folded.tensors, **rehearsed}, branch=model.branch is not None)
@@ -110,17 +110,17 @@ class Dual(Ridge):
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
         self.unlearn_unlabelled(batch.ids)
-        self._novelty_scores = None
+        self.batch_novelty = None
         if known := self.head.classes:
             if rehearsed is not None:
                 rehearsed = rehearsed[rows][:, :known].log_softmax(1)
             evidence = self.head.evidence(hidden)
-            self._novelty_scores = placed(evidence.novelty_scores, rows)
+            self.batch_novelty = placed(evidence.novelty_scores, rows)
             alone = self.fusion.combine(evidence, None).argmax(1)
             self._judge(alone, self.fusion.combine(evidence, rehearsed).argmax(1), labels, asked=rehearsed is not None)
             seen = labels < known  # 2
-            said = rehearsed[seen] if rehearsed is not None else None
-            self.fusion.learn(some(evidence, seen), said, labels[seen])
+            others = rehearsed[seen] if rehearsed is not None else None
+            self.fusion.learn(some(evidence, seen), others, labels[seen])
             for label in self.class_drift.update(alone.tolist(), labels.tolist()):
                 name = learner.task.labels.names[label]
                 log.warning("%s: what it meant goes by another label now; its old evidence is dropped", name)
@@ -131,20 +131,20 @@ class Dual(Ridge):
         self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.rehearsal.next())
 
     @property
-    def _audible(self) -> bool:
-        """Whether the rehearsed head has a say that is worth its time."""
-        return self.fusion.rehearsed > AUDIBLE
+    def _is_blended(self) -> bool:
+        """Whether the rehearsed head weighs enough in an answer to be worth its time."""
+        return self.fusion.rehearsed > NEGLIGIBLE
 
     def _answers(self, learner: Rehearsing, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the batch's hidden states, and the rehearsed head's scores from before its step.
 
-        A head that has a say in what is served is asked though it is not trained, or it would keep that say for ever.
+        A head that weighs in what is served is asked though it is not trained, or it would keep that weight for ever.
         """
         before, self._before = self._before, None
         if before is not None and before.batch is batch:
             return before.hidden, before.scores
-        hidden, top = learner.model.hidden_states(batch.tokens, self.layers, branch=self._audible)
-        return hidden, learner.model.head(top) if self._audible and not self.due else None
+        hidden, top = learner.model.hidden_states(batch.tokens, self.layers, branch=self._is_blended)
+        return hidden, learner.model.head(top) if self._is_blended and not self.due else None
 
     def _judge(self, alone: torch.Tensor, both: torch.Tensor, labels: torch.Tensor, *, asked: bool) -> None:
         """Tell the rehearsal schedule what the closed form alone would have got right, and what both together."""

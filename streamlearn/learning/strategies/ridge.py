@@ -66,8 +66,8 @@ def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tupl
             where="strategy.layers",
             mend="name those that it has",
         )
-    usual = (round(depth / 3), round(2 * depth / 3), round(5 * depth / 6), depth)
-    layers = config.layers or tuple(sorted({max(1, layer) for layer in usual}))
+    default = (round(depth / 3), round(2 * depth / 3), round(5 * depth / 6), depth)
+    layers = config.layers or tuple(sorted({max(1, layer) for layer in default}))
     features = config.features or min(6144, 4 * len(layers) * width)
     dtype = torch.float64 if config.dtype == "float64" else torch.float32
     of: Any = {"ridge": config.ridge, "seed": seed, "device": model.device, "dtype": dtype}
@@ -101,14 +101,14 @@ class Ridge(ClosedForm):
     def __init__(self, config: ClosedFormConfig) -> None:
         super().__init__(config)
         self.fusion = Fusion()
-        self._novelty_scores: torch.Tensor | None = None
 
-    def bind(self, model: Model, seed: int) -> None:
+    def bind(self, model: Model, seed: int, *, correctable: int = 0) -> None:
         """Make the head."""
+        super().bind(model, seed, correctable=correctable)
         self.layers, self.head = closed_form(self.config, model, seed)
 
     def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
-        """Return the scores of `say`."""
+        """Return the scores of `answer`."""
         return self.answer(model, tokens).scores
 
     def answer(self, model: Model, tokens: Tokens) -> Output:
@@ -132,10 +132,10 @@ class Ridge(ClosedForm):
         rows = finite(hidden)
         hidden, labels = hidden[rows], learner.labels(batch)[rows]
         self.unlearn_unlabelled(batch.ids)
-        self._novelty_scores = None
+        self.batch_novelty = None
         if known := self.head.classes:
             evidence = self.head.evidence(hidden)
-            self._novelty_scores = placed(evidence.novelty_scores, rows)
+            self.batch_novelty = placed(evidence.novelty_scores, rows)
             self.fusion.learn(some(evidence, labels < known), None, labels[labels < known])
         self.head.learn(hidden, labels, len(learner.task.labels))
         self.remember(batch, rows, hidden, labels)
@@ -171,10 +171,6 @@ class Ridge(ClosedForm):
     def unlearn(self, found: Sequence[Kept]) -> None:
         """Take the samples out of regression and means; what was learned of the weights of the parts stays."""
         self.head.forget(found)
-
-    def novelty_scores(self) -> torch.Tensor | None:
-        """Return what the last batch had, just before it was learned."""
-        return self._novelty_scores
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""

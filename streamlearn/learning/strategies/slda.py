@@ -6,21 +6,15 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch.nn import functional
 
-from streamlearn.core.batch import Batch, Tokens
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.learning.closed_form import ClassMeans
 from streamlearn.learning.closed_form.recent_features import Kept
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.novelty import energy
-from streamlearn.learning.strategies.base import ClosedForm, Rehearsing, finite, padded, strategies
-from streamlearn.learning.strategies.exported import Exported, linear
+from streamlearn.learning.strategies.base import ClassMeansForm, strategies
 from streamlearn.model.model import Model
 
 
 @strategies.register("slda")
-class StreamingLDA(ClosedForm):
+class StreamingLDA(ClassMeansForm):
     """Class means and one covariance within classes, updated sample by sample; then the discriminant is solved."""
 
     class Config(BaseConfig):
@@ -35,45 +29,32 @@ class StreamingLDA(ClosedForm):
 
     config: Config
 
-    def bind(self, model: Model, seed: int) -> None:
-        """Make room for its features."""
-        del seed
-        self.means = ClassMeans(model.width, model.device)
-        self._novelty_scores: torch.Tensor | None = None
+    def bind(self, model: Model, seed: int, *, correctable: int = 0) -> None:
+        """Make room for the model's features."""
+        super().bind(model, seed, correctable=correctable)
         self.scatter = torch.zeros(model.width, model.width, dtype=torch.float64, device=self.means.sums.device)
         self.weights = torch.zeros(0, model.width, device=model.device)
         self.bias = torch.zeros(0, device=model.device)
 
-    def scores(self, model: Model, tokens: Tokens) -> torch.Tensor:
-        """Return the linear discriminants, up to what all classes share."""
-        if not len(self.means.counts):
-            return super().scores(model, tokens)  # a fine-tuned checkpoint knows something before the first label
-        features = functional.normalize(model.features(tokens).float(), dim=1)
-        return padded(self._scores(features), model.head.size)
-
-    def exported(self, model: Model) -> Exported:
-        """Return the linear discriminants."""
-        if not len(self.means.counts):
-            return super().exported(model)
-        return Exported("unit", linear(self.weights, self.bias, model.head.size))
-
-    def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
-        """Add the batch, and solve for the discriminant.
+    def learn(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add the samples, and solve for the discriminant.
 
         1. Each sample adds to the scatter within its class, by Welford's update: n / (n + 1) times the square of its
            distance to the mean of the n before.
         2. Weights are the means times the inverse of the shrunken covariance.
         """
-        del memory
-        features = functional.normalize(learner.model.features(batch.tokens).float(), dim=1)
-        self._novelty_scores = energy(self._scores(features)) if len(self.means.counts) else None
-        self.means.grow(len(learner.task.labels))
-        rows = finite(features)
-        features, labels = features[rows].to(self.scatter), learner.labels(batch)[rows].to(self.scatter.device)
+        rows, labels = features.to(self.scatter), labels.to(self.scatter.device)
         for at in range(len(labels)):  # 1
-            self._add(features[at : at + 1], labels[at : at + 1])
+            self._add(rows[at : at + 1], labels[at : at + 1])
         self._solve()  # 2
-        self.remember(batch, rows, features, labels)
+
+    def discriminants(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the linear discriminants, up to what all classes share."""
+        return features @ self.weights.T + self.bias
+
+    def linear_map(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weights and bias of the discriminants."""
+        return self.weights, self.bias
 
     def relearn(self, kept: Kept, label: int, classes: int) -> None:
         """Take the sample from one class to the other: out by Welford's update backwards."""
@@ -88,17 +69,13 @@ class StreamingLDA(ClosedForm):
             self._take_out(kept)
         self._solve()
 
-    def novelty_scores(self) -> torch.Tensor | None:
-        """Return what the last batch had, just before it was learned."""
-        return self._novelty_scores
-
     def state_dict(self) -> dict[str, Any]:
         """Return means and scatter."""
-        return {**self.means.state_dict(), "scatter": self.scatter}
+        return {**super().state_dict(), "scatter": self.scatter}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over another's means and scatter."""
-        self.means.load_state_dict(state)
+        super().load_state_dict(state)
         self.scatter = state["scatter"].to(self.scatter).clone()
         self._solve()
 
@@ -114,9 +91,6 @@ class StreamingLDA(ClosedForm):
         away = row - self.means.sums[label] / n.unsqueeze(1)
         self.scatter.addmm_(away.T, away * (-n / (n - 1).clamp(min=1)).unsqueeze(1))  # alone in its class it is 0 away
         self.means.add(row, label, -1.0)
-
-    def _scores(self, features: torch.Tensor) -> torch.Tensor:
-        return features @ self.weights.T + self.bias
 
     def _solve(self) -> None:
         covariance = self.scatter / self.means.counts.sum().clamp(min=1)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from streamlearn.learning.closed_form import RecentFeatures
 from streamlearn.learning.strategies import strategies
 from streamlearn.learning.strategies.base import ClosedForm
 from tests.learners import build, stream, written
@@ -15,9 +14,7 @@ each = pytest.mark.parametrize("strategy", CLOSED)
 
 
 def learner(tiny, strategy, window=1000):
-    own = build(tiny, strategy)
-    own.strategy.recent = RecentFeatures(window)
-    return own
+    return build(tiny, strategy, correctable=window)
 
 
 def corrected(own, sample_id, label):
@@ -108,19 +105,3 @@ def test_evidence_that_was_dropped_is_not_taken_out_again(tiny):
     assert corrected(own, mine.id, "class-0")
     changed = statistics(own)["counts"] - before
     assert changed.tolist() == [1, 0, 0, 0]
-
-
-def test_the_kept_ones_are_bounded_and_the_last():
-    own = RecentFeatures(3)
-    for n in range(5):
-        own.add([f"e{n}"], torch.full((1, 2), float(n)), torch.tensor([n]))
-    own.add(["e3"], torch.full((1, 2), 7.0), torch.tensor([0]))
-    assert [name for name in ("e0", "e1", "e2", "e3", "e4") if name in own] == ["e2", "e3", "e4"]
-    smaller = RecentFeatures(2)
-    smaller.load_state_dict(own.state_dict())
-    assert [smaller.correct(name, 8) is None for name in ("e2", "e3", "e4")] == [True, False, False]
-    assert smaller.correct("e3", 9)[1:] == (8, 1)
-    none = RecentFeatures(0)
-    none.add(["e"], torch.zeros(1, 2), torch.tensor([0]))
-    none.load_state_dict(own.state_dict())
-    assert not len(none)
