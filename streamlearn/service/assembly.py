@@ -12,7 +12,8 @@ from streamlearn.config import fingerprint
 from streamlearn.config.settings import Settings
 from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.core.timing import Stages
-from streamlearn.durability.journal_reader import JournalLog, Writer
+from streamlearn.durability.journal import Writer
+from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.publisher import Publisher
 from streamlearn.durability.recovery_plan import Plan, plan
 from streamlearn.durability.snapshots import Snapshots
