@@ -57,9 +57,15 @@ def assemble(
     *,
     clock: Callable[[], float] = time.time,
     stop: threading.Event | None = None,
+    max_steps: int | None = None,
 ) -> Service:
-    """Make the service: model, task, memory, strategy, learner and predictor of the configuration."""
+    """Make the service: model, task, memory, strategy, learner and predictor of the configuration.
+
+    Learning stops after `max_steps`, or after as many as `learner.max_steps` says if those are fewer.
+    """
     root = settings.root
+    most = [steps for steps in (root.learner.max_steps, max_steps) if steps is not None]
+    learns = root.learner.model_copy(update={"max_steps": min(most, default=None)})
     stages = Stages()
     log.info("loading %s", root.model.name)
     model = load_model(root.model, dropout=root.learner.dropout)
@@ -79,7 +85,7 @@ def assemble(
     forgettable = root.joiner.correction_window if root.fields.id == KEY else correctable
     strategy.recent = RecentFeatures(forgettable)
     held = [penalties.build(spec) for spec in root.penalties]
-    learner = Learner(root.learner, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
+    learner = Learner(learns, model, task, strategy, memory, seed=root.seed, stages=stages, penalties=held)
     decoder = EventDecoder(
         root.fields,
         labels=task.labels,
