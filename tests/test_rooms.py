@@ -29,6 +29,7 @@ BELOW = {  # each room, and the rooms that it may import
 }
 ROOMS = {name: set(names.split()) for name, names in BELOW.items()}
 TOP = {"__init__", "__main__", "api"}  # modules of ours that lie in no room
+POSIX = {"fcntl", "grp", "pwd", "resource", "termios"}  # what Python does not have on Windows
 LONG = {"stream.kafka.source", "stream.memory_log"}  # one subject each
 LINES = 400
 
@@ -120,6 +121,11 @@ def test_a_file_can_be_read_in_one_sitting(name):
 def test_it_starts_without_torch(name):
     code = f"import sys, streamlearn.{name}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_it_imports_nothing_that_windows_lacks(name):
+    assert imported(name) & POSIX == set()
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -13,9 +13,6 @@ from streamlearn.core.errors import StreamlearnError
 
 if TYPE_CHECKING:
     from streamlearn.core.logs import Level
-
-# A wrong call: the ClickException of typer's own click, or of the package click that older versions stand on.
-CALL_ERROR: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="streamlearn",
@@ -231,7 +228,7 @@ def export(
 ) -> None:
     """Write a snapshot's model as a folder that Transformers' `from_pretrained` opens."""
     _log("error")
-    from streamlearn.commands.inspect import export as export_snapshot
+    from streamlearn.commands.export import export as export_snapshot
 
     for name in export_snapshot(snapshot, folder):
         typer.echo(folder / name)
@@ -302,13 +299,7 @@ def doctor(
 def main() -> NoReturn:
     """Run the command line: one message for an error, never a traceback; exit codes as the contract has them."""
     try:
-        code = app(standalone_mode=False)
-    except CALL_ERROR as error:
-        error.show()
-        code = 2
-    except (typer.Abort, KeyboardInterrupt):
-        _say("stopped")
-        code = 130
+        app()  # which tells of a wrong call by itself, and exits
     except StreamlearnError as error:
         _say(f"error: {error}")
         code = error.exit_code
@@ -319,7 +310,9 @@ def main() -> NoReturn:
         last = traceback.format_exc().strip().splitlines()[-1]
         _say(f"error: a bug in streamlearn, or in what it stands on: {last}\n  -> please report it with {path}")
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    else:
+        code = 0
+    sys.exit(code)
 
 
 def _seeds(text: str) -> tuple[int, ...]:

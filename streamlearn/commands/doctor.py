@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from streamlearn.commands.run import lock, lock_folder
+from streamlearn.commands.process import lock, lock_folder
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings

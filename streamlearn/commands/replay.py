@@ -8,11 +8,12 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import orjson
-
+from streamlearn.commands.published import AHEAD, Published, said
 from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, StreamlearnError
@@ -24,18 +25,15 @@ from streamlearn.learning.strategies import strategies
 from streamlearn.service.assembly import assemble, client_settings, open_inputs, open_journal
 from streamlearn.service.loop import Service
 from streamlearn.service.recovery import Recovery
-from streamlearn.serving import hugging_face as pretrained
-from streamlearn.stream.events import Place, Prediction
-from streamlearn.stream.kafka.source import KafkaSettings, read
+from streamlearn.serving import hugging_face
+from streamlearn.stream.events import Prediction
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
-from streamlearn.stream.payloads import ScoredLabel
+from streamlearn.stream.transport import TopicPartition
 
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 5.0
 ALL = sys.maxsize
-
-Answers = dict[Place, tuple[object, ...]]
 
 
 def replay(
@@ -61,7 +59,7 @@ def replay(
     client = replace(client_settings(settings, root.kafka.bootstrap_servers), transactional_id=None)
     topics = root.kafka.topics
     if folder is not None:
-        pretrained.check(strategies.cls(root.strategy.name))
+        hugging_face.check(strategies.cls(root.strategy.name))
     with open_journal(client, topics.journal) as journal_log:
         found = plan(journal_log, ALL)
         whole = journal_log.begins == 0
@@ -73,10 +71,16 @@ def replay(
         lambda: open_journal(client, topics.journal),
         lambda positions: open_inputs(client, topics.inputs, positions),
     )
-    service = _service(settings, to_step)
-    pointer = recovery.load(service, _begin(found.named, recovery.snapshots, to_step, verify=verify, whole=whole))  # 1
-    checked = Checked(*(_published(client, topics.predictions) if verify else ({}, True)))
-    _follow(recovery, service, pointer, checked if verify else None, to_step)
+    service = silent_service(settings, to_step)
+    named = beginnings(found.named, recovery.snapshots, to_step, verify=verify, whole=whole)
+    pointer = recovery.load(service, named)  # 1
+    with ExitStack() as stack:
+        checked = None
+        if verify:
+            source = stack.enter_context(open_inputs(client, [topics.predictions], {}))
+            ahead = max(AHEAD, 6 * root.serving.max_batch)
+            checked = Checked(Published(source, passed(named, pointer), ahead=ahead))
+        follow(recovery, service, pointer, checked, to_step)
     if to_step is not None and service.learner.step < to_step:
         raise StreamlearnError(
             f"the journal ends at step {service.learner.step}, before {to_step}",
@@ -85,11 +89,11 @@ def replay(
         )
     if folder is not None:  # 4
         learner = service.learner
-        pretrained.save(learner.model, learner.strategy, list(learner.task.labels), folder)
-    checked.say(service, verify=verify, json_output=json_output)
-    if checked.wrong:
+        hugging_face.save(learner.model, learner.strategy, list(learner.task.labels), folder)
+    _say(service, checked, json_output=json_output)
+    if checked is not None and checked.differences:
         raise StreamlearnError(
-            f"{len(checked.wrong)} differences, the first: {checked.wrong[0]}",
+            f"{checked.differences} differences, the first: {checked.first}",
             where=f"the topic '{topics.journal}'",
             mend="compare versions, threads and processor with the start records: other ones change the last bits",
         )
@@ -99,51 +103,55 @@ def replay(
 class Checked:
     """What was compared, and what differed."""
 
-    published: Answers
-    whole: bool  # whether the topic still holds all that was published
+    published: Published
     predictions: int = 0
-    gone: int = 0
+    gone: int = 0  # predictions that retention took
     digests: int = 0
-    wrong: list[str] = field(default_factory=list)
+    differences: int = 0
+    first: str = ""  # of the differences
 
     def check(self, record: journal.JournalRecord, service: Service, predictions: Sequence[Prediction]) -> None:
         """Compare with what was published, and with the digest that a snapshot's record has."""
         for each in predictions:
-            place, said = each.source, self.published.get(each.source)
-            if said is None and not self.whole:
+            place, found = each.source, self.published.pop(each.source)
+            if found is None and not self.published.whole:
                 self.gone += 1
                 continue
             self.predictions += 1
-            if said != _answer(each.label, each.score, each.top, each.model_step):
-                what = f"{each.label!r} {each.score}, published {said}"
-                self.wrong.append(f"{place.topic}[{place.partition}] offset {place.offset}: {what}")
+            if found != said(each.label, each.score, each.top, each.model_step):
+                what = f"{each.label!r} {each.score}, published {found}"
+                self._differs(f"{place.topic}[{place.partition}] offset {place.offset}: {what}")
+        if isinstance(record, journal.Batch):
+            self.published.leave(record.ranges)
         if isinstance(record, journal.Snapshot):
             self.digests += 1
             if (service.learner.step, service.learner.sha256()) != (record.model_step, record.weights_sha256):
-                self.wrong.append(f"journal record {record.seq}: other weights at step {service.learner.step}")
+                self._differs(f"journal record {record.seq}: other weights at step {service.learner.step}")
 
-    def say(self, service: Service, *, verify: bool, json_output: bool) -> None:
-        """Print the result."""
-        step, weights, labels = service.learner.step, service.learner.sha256(), len(service.learner.task.labels)
-        compared = {
-            "predictions": self.predictions,
-            "digests": self.digests,
-            "gone": self.gone,
-            "differences": len(self.wrong),
-        }
-        if json_output:
-            found = {"step": step, "weights_sha256": weights, "known_labels": labels}
-            sys.stdout.write(json.dumps({**found, **(compared if verify else {})}) + "\n")
-            return
-        sys.stdout.write(f"step {step}, {labels} labels, weights {weights}\n")
-        if verify:
-            sys.stdout.write(
-                f"{self.predictions} predictions and {self.digests} digests compared, {len(self.wrong)} differences"
-                f"{f'; {self.gone} predictions are no longer in the topic' if self.gone else ''}\n"
-            )
+    def _differs(self, what: str) -> None:
+        self.differences += 1
+        self.first = self.first or what
 
 
-def _follow(
+def _say(service: Service, checked: Checked | None, *, json_output: bool) -> None:
+    """Print the result."""
+    step, weights, labels = service.learner.step, service.learner.sha256(), len(service.learner.task.labels)
+    if json_output:
+        found: dict[str, Any] = {"step": step, "weights_sha256": weights, "known_labels": labels}
+        if checked is not None:
+            found |= {name: getattr(checked, name) for name in ("predictions", "digests", "gone", "differences")}
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    sys.stdout.write(f"step {step}, {labels} labels, weights {weights}\n")
+    if checked is not None:
+        sys.stdout.write(
+            f"{checked.predictions} predictions and {checked.digests} digests compared, "
+            f"{checked.differences} differences"
+            f"{f'; {checked.gone} predictions are no longer in the topic' if checked.gone else ''}\n"
+        )
+
+
+def follow(
     recovery: Recovery, service: Service, pointer: journal.Pointer | None, checked: Checked | None, to_step: int | None
 ) -> None:
     """Learn again what the journal tells, up to the step."""
@@ -158,21 +166,18 @@ def _follow(
             log.info("step %d, record %d of %d", service.learner.step, record.seq, recovery.found.writer.seq)
 
 
-def _service(settings: Settings, to_step: int | None) -> Service:
+def silent_service(settings: Settings, to_step: int | None) -> Service:
     """Return a service that reaches no broker, and stops learning at the step."""
     sink = MemoryLog()
     inputs = settings.root.kafka.topics.inputs
     for topic in inputs:
         sink.create(topic)
-    service = assemble(settings, MemorySource(sink, inputs), MemoryOutlet(sink))
+    service = assemble(settings, MemorySource(sink, inputs), MemoryOutlet(sink), max_steps=to_step)
     service.positions = {}
-    learner = service.learner
-    if to_step is not None and (learner.config.max_steps is None or learner.config.max_steps > to_step):
-        learner.config = learner.config.model_copy(update={"max_steps": to_step})
     return service
 
 
-def _begin(
+def beginnings(
     named: Sequence[Entry], snapshots: Snapshots, to_step: int | None, *, verify: bool, whole: bool
 ) -> list[Entry]:
     """Return the snapshots to try, the best first; none begins at the journal's first record."""
@@ -184,19 +189,12 @@ def _begin(
     return fits if fits or whole else there
 
 
-def _published(client: KafkaSettings, topic: str) -> tuple[Answers, bool]:
-    """Return what was said of each record, by its place, and whether the topic still holds all of it."""
-    answers: Answers = {}
-    with open_inputs(client, [topic], {}) as source:
-        whole = not any(first for first, _ in source.bounds().values())
-    for record in read(replace(client, start="earliest"), topic, until_end=True):
-        said = orjson.loads(record.value or b"{}")
-        source_ = said["source"]
-        answers[Place(source_["topic"], source_["partition"], source_["offset"])] = _answer(
-            said["label"], said["score"], said["top"], said["model_step"]
-        )
-    return answers, whole
-
-
-def _answer(label: str | None, score: float | None, top: Sequence[ScoredLabel], step: int) -> tuple[object, ...]:
-    return label, score, tuple((each["label"], each["score"]) for each in top), step
+def passed(named: Sequence[Entry], pointer: journal.Pointer | None) -> dict[TopicPartition, int]:
+    """Return the next offset of each partition where the replay begins; without a snapshot, at the first records."""
+    begun = [each.record for each in named if pointer is not None and each.offset == pointer.journal_offset]
+    return {
+        TopicPartition(topic, partition): offset
+        for record in begun
+        if isinstance(record, journal.Snapshot)
+        for topic, partition, offset in record.positions
+    }

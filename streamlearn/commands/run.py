@@ -1,21 +1,18 @@
 """`streamlearn run`: puts a service together from its configuration, and looks after the process around it."""
 
-import fcntl
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
+from streamlearn.commands.process import lock, lock_folder, signals
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import load as load_settings
-from streamlearn.core.errors import ConfigError, RunningError
 from streamlearn.core.logs import setup as setup_logs
 from streamlearn.durability import failpoints
 from streamlearn.observability.status import Dashboard
@@ -125,70 +122,3 @@ class Reporter:
 def waiting(service: Service) -> str:
     """Say how full the next batch is: "3 of 16 labels waiting"."""
     return f"{len(service.learner.waiting)} of {service.root.learner.batch_size} labels waiting"
-
-
-def lock_folder(path: str, name: str) -> Path:
-    """Return the local folder for the lock: that of the snapshots, or one beside where they would be by default."""
-    return Path("state") / name if "://" in path else Path(path)
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keep a second run with the same state folder out, as long as the block runs.
-
-    Raises:
-        RunningError: another run has it.
-        ConfigError: the folder cannot be written.
-    """
-    path = folder / "lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write there: {error.strerror}",
-            where=f"snapshots.path: {folder}",
-            mend="name a folder that this user may write, with snapshots.path or --set snapshots.path=/path/to/it",
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise RunningError(
-                f"another run with this name is on (process {file.read().strip() or 'unknown'})",
-                where=str(path),
-                mend="stop it first, or give this one another name",
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-@contextmanager
-def signals(stop: Callable[[], Any]) -> Iterator[None]:
-    """Call `stop` on SIGTERM and SIGINT; a second SIGINT does not wait for the batch.
-
-    Raises:
-        KeyboardInterrupt: SIGINT came after a signal before it.
-    """
-    stopping = False
-    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def handle(number: int, _: object) -> None:
-        nonlocal stopping
-        if stopping and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if not stopping:
-            stopping = True
-            log.info("%s: finishing the batch", signal.Signals(number).name)
-            stop()
-
-    for number in old:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -4,8 +4,9 @@ The journal is a topic of one partition. Its records in order, and the records o
 determine the weights: see "Journalled learning" in ARCHITECTURE.md.
 """
 
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
@@ -170,6 +171,31 @@ records: TypeAdapter[JournalRecord] = TypeAdapter(
         ),
     ]
 )
+
+
+@dataclass
+class Writer:
+    """Numbers the records that this start of the learner writes.
+
+    Args:
+        incarnation: counts the starts.
+        seq: of the next record.
+        last_snapshot: what each record points back to.
+        start: the record of this start.
+    """
+
+    incarnation: int = 0
+    seq: int = 0
+    last_snapshot: Pointer | None = None
+    start: Pointer | None = None
+
+    def common(self, now: float) -> dict[str, Any]:
+        """Return what every record begins with."""
+        return {"seq": self.seq, "incarnation": self.incarnation, "now": now, "last_snapshot": self.last_snapshot}
+
+    def wrote(self) -> None:
+        """Note that the record was committed."""
+        self.seq += 1
 
 
 def hashed(name: str, event_id: str) -> str:

@@ -1,14 +1,13 @@
-"""Reading the journal back: its last record, the part after a snapshot, and the records that a batch was made of."""
+"""Reading the journal back: its last record, and the part after a snapshot."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from streamlearn.core.errors import BrokerError, StreamlearnError
 from streamlearn.durability import journal
-from streamlearn.durability.journal import JournalRecord, Pointer
-from streamlearn.stream.transport import Range, Record, Source, TopicPartition, lost, ranges
+from streamlearn.durability.journal import JournalRecord
+from streamlearn.stream.transport import Record, Source, TopicPartition, lost
 
 CHUNK = 500  # records a poll; also how far back the search for the last record goes at first
 UNSEEN = 1000  # records that a learner without transactions may write after another has read the journal
@@ -70,44 +69,10 @@ class JournalLog:
         if start < first:
             raise lost(self.partition, start, first, end)
         self.source.seek({self.partition: start})
-        waited = 0.0
-        while self.source.positions()[self.partition] < end:
-            records = self.source.poll(CHUNK, 0.2)
-            waited = 0.0 if records else waited + 0.2
-            if waited > PATIENCE:
-                raise BrokerError(
-                    f"nothing came for {PATIENCE:g} s, though the log ends at offset {end}",
-                    where=str(self.partition),
-                    mend="restart; if it goes on, look after the partition's leader",
-                )
+        for records in polled(self.source, self.partition, end, end):
             for record in records:
                 where = f"{self.partition} offset {record.offset}"
                 yield Entry(record.offset, journal.decode(record.value, where))
-
-
-@dataclass
-class Writer:
-    """Numbers the records that this start of the learner writes.
-
-    Args:
-        incarnation: counts the starts.
-        seq: of the next record.
-        last_snapshot: what each record points back to.
-        start: the record of this start.
-    """
-
-    incarnation: int = 0
-    seq: int = 0
-    last_snapshot: Pointer | None = None
-    start: Pointer | None = None
-
-    def common(self, now: float) -> dict[str, Any]:
-        """Return what every record begins with."""
-        return {"seq": self.seq, "incarnation": self.incarnation, "now": now, "last_snapshot": self.last_snapshot}
-
-    def wrote(self) -> None:
-        """Note that the record was committed."""
-        self.seq += 1
 
 
 def valid(entries: Iterable[Entry], where: str) -> Iterator[Entry]:
@@ -143,91 +108,26 @@ def valid(entries: Iterable[Entry], where: str) -> Iterator[Entry]:
     yield from kept
 
 
-class Refetch:
-    """Fetches the records of past batches again, each exactly as it was.
-
-    Batches follow one another in each partition, so one pass over the log serves them all. What came early waits.
+def polled(source: Source, tp: TopicPartition, until: int, end: int) -> Iterator[list[Record]]:
+    """Poll until a partition is read up to an offset: by a record there, or by a position past it.
 
     Args:
-        source: reads the input topics.
-        positions: the next offset of each partition at the first batch; others are read from where the source stands.
+        source: what is polled; records of its other partitions come along.
+        tp: the partition.
+        until: the offset.
+        end: where the partition ends.
+
+    Raises:
+        BrokerError: nothing comes.
     """
-
-    def __init__(self, source: Source, positions: Mapping[TopicPartition, int]) -> None:
-        self.source = source
-        self._waiting: dict[TopicPartition, deque[Record]] = {}
-        self.move(positions)
-
-    def move(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Go on from other positions: what was fetched before them is of no use."""
-        self._waiting.clear()
-        bounds = self.source.bounds()
-        there = {tp: offset for tp, offset in positions.items() if tp in bounds}
-        self.source.seek({tp: min(max(offset, bounds[tp][0]), bounds[tp][1]) for tp, offset in there.items()})
-
-    def fetch(self, wanted: Sequence[Range], *, lossy: bool = False) -> tuple[list[Record], bool]:
-        """Return the records of the ranges, in their order, and whether some were lost.
-
-        Args:
-            wanted: what the journal says of a batch.
-            lossy: return what is left of it where something is gone.
-
-        Raises:
-            StreamlearnError: the log does not hold them any more, or holds others.
-        """
-        records, lost_some = [], False
-        for each in wanted:
-            some, whole = self._one(each, lossy=lossy)
-            records += some
-            lost_some |= not whole
-        return records, lost_some
-
-    def _one(self, wanted: Range, *, lossy: bool) -> tuple[list[Record], bool]:
-        tp = TopicPartition(wanted.topic, wanted.partition)
-        if tp not in self.source.positions():
-            raise StreamlearnError(
-                "was learned from, and is not among the inputs", where=str(tp), mend="name its topic in kafka.topics"
-            )
-        self._fetch(tp, wanted.next, lossy=lossy)
-        waiting = self._waiting.setdefault(tp, deque())
-        records = []
-        while waiting and waiting[0].offset < wanted.next:
-            record = waiting.popleft()
-            if record.offset >= wanted.start:
-                records.append(record)
-        found = ranges(records)
-        seen, count = (found[0].digest, found[0].count) if found else ("", 0)
-        whole = (count, seen) == (wanted.count, wanted.digest)
-        if not whole and not lossy:
-            difference = f"{count} of {wanted.count} records" if count != wanted.count else "other records"
-            raise StreamlearnError(
-                f"offsets {wanted.start} to {wanted.next - 1} were learned, and the log now gives {difference} there",
+    waited = 0.0
+    while source.positions()[tp] < min(until, end):
+        records = source.poll(CHUNK, 0.2)
+        waited = 0.0 if records else waited + 0.2
+        if waited > PATIENCE:
+            raise BrokerError(
+                f"nothing came for {PATIENCE:g} s, though the log ends at offset {end}",
                 where=str(tp),
-                mend="retention or compaction took them, or the topic was made anew; what was learned from them since "
-                "the last snapshot cannot be rebuilt: set `recovery.accept_loss: true` to go on with what is left",
+                mend="restart; if it goes on, look after the partition's leader",
             )
-        # As many records that are not the same are another topic's, which will be learned in their own turn.
-        return records if whole or count != wanted.count else [], whole
-
-    def _fetch(self, tp: TopicPartition, until: int, *, lossy: bool) -> None:
-        """Poll until the partition is read up to `until`: by a record there, or by a position past it."""
-        if self.source.positions()[tp] >= until:
-            return
-        first, end = self.source.bounds()[tp]
-        start = self.source.positions()[tp]
-        if start < first:
-            if not lossy:
-                raise lost(tp, start, first, end)
-            self.source.seek({tp: first})
-        waited = 0.0
-        while self.source.positions()[tp] < min(until, end):
-            records = self.source.poll(CHUNK, 0.2)
-            for record in records:
-                self._waiting.setdefault(TopicPartition(*record[:2]), deque()).append(record)
-            waited = 0.0 if records else waited + 0.2
-            if waited > PATIENCE:
-                raise BrokerError(
-                    f"nothing came for {PATIENCE:g} s, though the log ends at offset {end}",
-                    where=str(tp),
-                    mend="restart; if it goes on, look after the partition's leader",
-                )
+        yield records

@@ -9,8 +9,7 @@ from typing import TypeVar
 from streamlearn.core.errors import StreamlearnError, TransactionAbortedError
 from streamlearn.core.watchdog import Watchdog
 from streamlearn.durability import failpoints, journal
-from streamlearn.durability.journal import JournalRecord
-from streamlearn.durability.journal_reader import Writer
+from streamlearn.durability.journal import JournalRecord, Writer
 from streamlearn.stream.transport import Message, Outlet, TopicPartition
 
 log = logging.getLogger(__name__)

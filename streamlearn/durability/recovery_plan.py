@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.durability import journal
-from streamlearn.durability.journal import Pointer
-from streamlearn.durability.journal_reader import Entry, JournalLog, Writer, valid
+from streamlearn.durability.journal import Pointer, Writer
+from streamlearn.durability.journal_reader import Entry, JournalLog, valid
 from streamlearn.stream.events import Place
 from streamlearn.stream.transport import TopicPartition
 

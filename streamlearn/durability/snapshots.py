@@ -9,7 +9,6 @@ What is here knows nothing of the journal: which snapshots count is told by the 
 
 import errno
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,13 +16,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal, NoReturn
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from streamlearn.core.errors import StreamlearnError
+from streamlearn.durability import state_codec
 from streamlearn.durability.storage import MANIFEST, NAME, hidden, open_store
 
 FORMAT: Final = 1
@@ -126,9 +122,8 @@ class Snapshots:
             for part, content in state.items():
                 assert re.fullmatch(r"[a-z][a-z0-9_]*", part), part
                 assert f"{part}.json" != MANIFEST
-                tensors: dict[str, torch.Tensor] = {}
-                structure = json.dumps(_pack(content, part, tensors), allow_nan=False).encode()
-                for file, data in ((f"{part}.json", structure), (f"{part}.safetensors", _bytes(tensors))):
+                structure, tensors = state_codec.encode(part, content)
+                for file, data in ((f"{part}.json", structure), (f"{part}.safetensors", tensors)):
                     entries[file] = FileEntry(size=len(data), sha256=sha256(data).hexdigest())
                     yield file, data
             told = Manifest(name=name, created=now, made_by=dict(made_by), files=entries)
@@ -162,8 +157,8 @@ class Snapshots:
             part = file.removesuffix(".json")
             try:
                 # Taken out of `files`, so that bytes and tensors are in memory together for one part only.
-                state[part] = _unpack(json.loads(files.pop(file)), load_tensors(files.pop(f"{part}.safetensors")))
-            except (ValueError, KeyError, TypeError, SafetensorError) as error:
+                state[part] = state_codec.decode(files.pop(file), files.pop(f"{part}.safetensors"))
+            except state_codec.ERRORS as error:
                 self._damaged(name, file, f"holds no state: {type(error).__name__} {error}")
         return Loaded(state, manifest)
 
@@ -215,11 +210,6 @@ class Snapshots:
             for each in left:
                 self._store.clear(each)
         return left
-
-    def size_bytes(self) -> int:
-        """Return the bytes that the complete snapshots take."""
-        with self._told("", "the snapshots cannot be listed"):
-            return self._store.size_bytes()
 
     def _read(self, name: str, file: str) -> bytes:
         self._check(name)
@@ -281,57 +271,3 @@ MENDS: Final = {
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _NO_FOLDER),
     errno.EFBIG: "raise the limit on the size of files (ulimit -f); older snapshots are whole",
 }
-
-
-def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401 - any state there is
-    """Return `value` as JSON; its tensors go to `tensors`, under their dotted path where it is free.
-
-    What JSON lacks is a dict of one key that begins with "$"; a dict of the state with such a key is written as a list.
-    """
-    if isinstance(value, torch.Tensor):
-        assert value.layout == torch.strided, f"{path}: only dense tensors are written"
-        key = path.partition(".")[2].encode(errors="backslashreplace").decode()
-        while key in tensors or key == "__metadata__":  # paths are ambiguous: keys may hold dots; safetensors keeps one
-            key += "'"
-        tensors[key] = value.detach().cpu().contiguous()
-        return {"$tensor": key}
-    if isinstance(value, Mapping):
-        assert all(type(key) in (str, int) for key in value), f"{path}: keys are strings or integers"
-        items = {key: _pack(each, f"{path}.{key}", tensors) for key, each in value.items()}
-        plain = all(isinstance(key, str) and not key.startswith("$") for key in items)
-        return items if plain else {"$items": [list(item) for item in items.items()]}
-    if type(value) in (list, tuple):
-        values = [_pack(each, f"{path}.{at}", tensors) for at, each in enumerate(value)]
-        return values if type(value) is list else {"$tuple": values}
-    assert value is None or type(value) in (bool, int, float, str), f"{path}: {type(value)} is no state"
-    if type(value) is float and not math.isfinite(value):
-        return {"$float": repr(value)}
-    return value
-
-
-def _unpack(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:  # noqa: ANN401 - any state there is
-    """Return what `_pack` packed."""
-    if isinstance(value, list):
-        return [_unpack(each, tensors) for each in value]
-    if not isinstance(value, dict):
-        return value
-    match list(value.items()):
-        case [("$tensor", key)]:
-            return tensors[key]
-        case [("$float", text)]:
-            return float(text)
-        case [("$tuple", values)]:
-            return tuple(_unpack(each, tensors) for each in values)
-        case [("$items", pairs)]:
-            return {key: _unpack(each, tensors) for key, each in pairs}
-    return {key: _unpack(each, tensors) for key, each in value.items()}
-
-
-def _bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """Return the tensors in the format of safetensors, which refuses those that share memory: they become copies."""
-    own: dict[int, torch.Tensor] = {}
-    apart: dict[str, torch.Tensor] = {}
-    for key, tensor in tensors.items():
-        place = tensor.untyped_storage().data_ptr()
-        apart[key] = tensor.clone() if place in own else own.setdefault(place, tensor)
-    return save_tensors(apart)

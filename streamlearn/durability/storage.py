@@ -34,7 +34,6 @@ class Store(Protocol):
         Args:
             name: of the folder; there is none of this name.
             files: name and content, taken one at a time.
-            older: a folder that may hold some of the same files.
         """
 
     def read(self, name: str, file: str) -> bytes:
@@ -48,9 +47,6 @@ class Store(Protocol):
 
     def clear(self, name: str) -> None:
         """Remove what is left under this name."""
-
-    def size_bytes(self) -> int:
-        """Return the size of all complete folders."""
 
 
 def hidden(path: str) -> str:
@@ -136,11 +132,6 @@ class Folder:
         if self._part(name).exists():
             shutil.rmtree(self._part(name))
 
-    def size_bytes(self) -> int:
-        """Return the size of all complete folders."""
-        complete = [(name, files) for name, files in self.folders().items() if MANIFEST in files]
-        return sum((self.root / name / file).stat().st_size for name, files in complete for file in files)
-
     def _entries(self) -> list[str]:
         try:
             return [each.name for each in self.root.iterdir()]
@@ -159,9 +150,16 @@ class Bucket:
 
     def folders(self) -> dict[str, set[str]]:
         """Return the files of each folder, by name."""
+        self._system.invalidate_cache()  # others write here too
         found: dict[str, set[str]] = {}
-        for name, file in self._sizes():
-            found.setdefault(name, set()).add(file)
+        try:
+            paths = self._do("find", self._root)
+        except FileNotFoundError:
+            return found
+        for path in paths:
+            name, slash, file = path.strip("/").removeprefix(self._root.strip("/")).strip("/").partition("/")
+            if slash and NAME.fullmatch(name):
+                found.setdefault(name, set()).add(file)
         return found
 
     def write(self, name: str, files: Iterable[tuple[str, bytes]]) -> None:
@@ -191,25 +189,6 @@ class Bucket:
     def clear(self, name: str) -> None:
         """Remove what is left under this name."""
         self.delete(name)
-
-    def size_bytes(self) -> int:
-        """Return the size of all complete folders."""
-        left = self.leftovers()
-        return sum(size for (name, _), size in self._sizes().items() if name not in left)
-
-    def _sizes(self) -> dict[tuple[str, str], int]:
-        """Return the size of each file, by folder and name."""
-        self._system.invalidate_cache()  # others write here too
-        try:
-            found = self._do("find", self._root, detail=True)
-        except FileNotFoundError:
-            return {}
-        sizes: dict[tuple[str, str], int] = {}
-        for path, info in found.items():
-            name, slash, file = path.strip("/").removeprefix(self._root.strip("/")).strip("/").partition("/")
-            if slash and NAME.fullmatch(name):
-                sizes[name, file] = info["size"]
-        return sizes
 
     def _do(self, call: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - fsspec has no types
         try:

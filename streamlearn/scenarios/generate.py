@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 
-from streamlearn.scenarios.story import SCENARIOS, Scenario
+from streamlearn.scenarios import SCENARIOS
+from streamlearn.scenarios.story import Scenario
 
 SHORT = 90  # characters; about half of the messages have fewer
 

@@ -1,6 +1,6 @@
-"""The streams that the demo learns from: invented, written for this purpose, and the same for the same seed.
+"""A scenario: a stream of records that is invented, and the same for the same seed.
 
-A scenario is wording (sentence templates with slots, in `scenario_data/`) and a story (which intents come when, and
+It is wording (sentence templates with slots, in a file beside this one) and a story (which intents come when, and
 which of them somebody labels). It imports no torch, so that a producer of its events starts at once.
 """
 
@@ -115,7 +115,7 @@ class Scenario:
         name: what `streamlearn demo --scenario` calls it.
         groups: the intents, by the part that they play in the story.
         stages: the story, in order; the last one ends at 1.
-        wording: the file with the templates, in `scenario_data/`.
+        wording: the file with the templates, in this folder.
     """
 
     name: str
@@ -189,59 +189,3 @@ def _bad_positions(rng: random.Random, n: int) -> dict[int, str]:
     reasons = list(BAD_RECORDS) * max(2, round(BAD_SHARE * n / len(BAD_RECORDS)))
     rng.shuffle(reasons)
     return {int((i + rng.random()) * n / len(reasons)): reason for i, reason in enumerate(reasons)}
-
-
-SUPPORT = Scenario(
-    name="support",
-    wording="support.json",
-    groups={
-        "first": ("delivery_late", "refund_request", "card_blocked"),
-        "drifting": ("payment_failed",),
-        "wave 1": ("password_reset", "cancel_order", "change_address", "return_item"),
-        "wave 2": ("exchange_item", "damaged_item", "voucher_problem", "invoice_request"),
-        "newest": ("delivery_missing", "card_lost", "double_charge", "close_account"),
-    },
-    stages=(
-        Stage(
-            phase="warm-up",
-            until=0.20,
-            weights={"first": 1, "drifting": 1},
-            labelled={"first": 0.9, "drifting": 0.9},
-        ),
-        Stage(
-            phase="new intents",
-            until=0.38,
-            weights={"first": 0.1, "drifting": 0.1, "wave 1": 1},
-            labelled={"first": 0.8, "drifting": 0.8, "wave 1": 0.8},
-        ),
-        Stage(
-            phase="new intents",
-            until=0.48,
-            weights={"first": 0.05, "drifting": 0.1, "wave 1": 0.3, "wave 2": 1},
-            labelled={"first": 0.8, "drifting": 0.8, "wave 1": 0.8, "wave 2": 0.8},
-        ),
-        Stage(
-            phase="new intents",
-            until=0.56,
-            weights={"first": 0.05, "drifting": 1, "wave 1": 0.3, "wave 2": 1},
-            labelled={"first": 0.8, "drifting": 0.8, "wave 1": 0.8, "wave 2": 0.8},
-            reworded=0.9,
-        ),
-        Stage(
-            phase="new intents",
-            until=0.75,
-            weights={"first": 0.05, "drifting": 0.3, "wave 1": 0.3, "wave 2": 0.3, "newest": 1},
-            labelled={"first": 0.8, "drifting": 0.8, "wave 1": 0.8, "wave 2": 0.8, "newest": 0.8},
-            reworded=0.9,
-        ),
-        Stage(
-            phase="everything",
-            until=1,
-            weights={"first": 1, "drifting": 1, "wave 1": 1, "wave 2": 1, "newest": 1},
-            labelled={"first": 0.05, "drifting": 0.25, "wave 1": 0.5, "wave 2": 0.5, "newest": 0.5},
-            reworded=0.9,
-        ),
-    ),
-)
-
-SCENARIOS: Mapping[str, Scenario] = {SUPPORT.name: SUPPORT}

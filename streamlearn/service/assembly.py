@@ -12,7 +12,8 @@ from streamlearn.config import fingerprint
 from streamlearn.config.settings import Settings
 from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.core.timing import Stages
-from streamlearn.durability.journal_reader import JournalLog, Writer
+from streamlearn.durability.journal import Writer
+from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.publisher import Publisher
 from streamlearn.durability.recovery_plan import Plan, plan
 from streamlearn.durability.snapshots import Snapshots
@@ -55,9 +56,15 @@ def assemble(
     *,
     clock: Callable[[], float] = time.time,
     stop: threading.Event | None = None,
+    max_steps: int | None = None,
 ) -> Service:
-    """Make the service: model, task, memory, strategy, learner and predictor of the configuration."""
+    """Make the service: model, task, memory, strategy, learner and predictor of the configuration.
+
+    Learning stops after `max_steps`, or after as many as `learner.max_steps` says if those are fewer.
+    """
     root = settings.root
+    most = [steps for steps in (root.learner.max_steps, max_steps) if steps is not None]
+    learns = root.learner.model_copy(update={"max_steps": min(most, default=None)})
     stages = Stages()
     log.info("loading %s", root.model.name)
     model = load_model(root.model, dropout=root.learner.dropout)
@@ -76,7 +83,7 @@ def assemble(
     correctable = root.joiner.correction_window if root.kafka.topics.labels is not None else 0
     forgettable = root.joiner.correction_window if root.fields.id == KEY else correctable
     learner = Learner(
-        root.learner,
+        learns,
         model,
         task,
         strategy,

@@ -14,8 +14,9 @@ from streamlearn.config import fingerprint
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError
 from streamlearn.durability import failpoints, journal
 from streamlearn.durability.journal import Pointer
-from streamlearn.durability.journal_reader import Entry, JournalLog, Refetch
+from streamlearn.durability.journal_reader import Entry, JournalLog
 from streamlearn.durability.recovery_plan import Plan, tail
+from streamlearn.durability.refetch import Refetch
 from streamlearn.durability.snapshots import DamagedSnapshotError, Snapshots
 from streamlearn.service.loop import Progress, Service, Turn
 from streamlearn.service.warm_start import WarmStart

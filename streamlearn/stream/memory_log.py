@@ -11,7 +11,7 @@ Python); those without a key take the partitions in turn.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -247,7 +247,6 @@ class MemorySource:
         group: whose committed offsets to begin at.
         start: where a partition begins that has neither a position nor a committed offset.
         positions: where to begin, before anything else.
-        optional: those of `topics` that may be missing; they are read once they appear.
         accept_loss: begin at the nearest offset where the log no longer holds a position, instead of an error.
     """
 
@@ -259,11 +258,10 @@ class MemorySource:
         group: str | None = None,
         start: Start = "earliest",
         positions: Mapping[TopicPartition, int] | None = None,
-        optional: Collection[str] = (),
         accept_loss: bool = False,
     ) -> None:
         self._log, self._topics, self._group = log, list(topics), group
-        for topic in set(topics) - set(optional):
+        for topic in topics:
             log._of(topic)  # noqa: SLF001 - one file, one subject: raises for a missing topic
         known = {**self.committed(), **(positions or {})}
         self._positions: dict[TopicPartition, int] = {}

@@ -1,49 +1,19 @@
 """A snapshot comes back bit for bit, damage is always found, and only what is no longer needed is deleted."""
 
 import json
-import math
 from secrets import token_hex
 
 import fsspec
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.durability.snapshots import DamagedSnapshotError, SnapshotError, Snapshots, name
 from tests.snapshots import LATER, NEW, NEXT, OLD, STATE, WHOLE, same
 
 torch.set_num_threads(1)
-
-
-@st.composite
-def tensors(draw):
-    kinds = "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 bool"
-    dtype = getattr(torch, draw(st.sampled_from(kinds.split())))
-    shape = draw(st.lists(st.integers(0, 3), max_size=3))
-    size = math.prod(shape) * dtype.itemsize
-    data = bytearray(draw(st.binary(min_size=size, max_size=size)))
-    if dtype == torch.bool:
-        data = bytearray(each % 2 for each in data)
-    tensor = torch.frombuffer(data, dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
-    return tensor.mT if draw(st.booleans()) and tensor.ndim >= 2 else tensor
-
-
-keys = st.sampled_from(["a", "a.b", "b", "0", "", "$tensor", "$items", "__metadata__", "\ud800"]) | st.text(max_size=5)
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | tensors(),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.lists(inner, max_size=3).map(tuple),
-        st.dictionaries(keys, inner, max_size=4),
-        st.dictionaries(keys | st.integers(-3, 3), inner, max_size=3),
-    ),
-    max_leaves=12,
-)
-states = st.dictionaries(
-    st.from_regex(r"[a-l][a-z0-9_]{0,9}", fullmatch=True), st.dictionaries(keys, values), max_size=3
-)
 
 
 @pytest.fixture(params=["folder", "file url", "object store"])
@@ -54,16 +24,6 @@ def place(request, tmp_path):
         "file url": f"file://{tmp_path}/not/yet",
         "object store": f"memory://{token_hex(8)}/state",
     }[request.param]
-
-
-@given(states)
-@example({"part": {"$tensor": "x", "a.b": torch.ones(1), "a": {"b": torch.zeros(1)}, "__metadata__": torch.ones(0)}})
-@example({"part": {"one": {"$float": "1"}, "other": {"$items": []}, "third": ({"$tuple": []}, {1: math.nan})}})
-@settings(max_examples=150, deadline=None)
-def test_a_state_comes_back_bit_for_bit(state):
-    store = Snapshots(f"memory://{token_hex(8)}")
-    store.write(NEW, state, made_by={})
-    assert same(store.load(NEW).state, state)
 
 
 def test_what_an_optimizer_gives_it_takes_back(place):
@@ -77,24 +37,6 @@ def test_what_an_optimizer_gives_it_takes_back(place):
     assert same(loaded["optimizer"], state)
     assert same(loaded["model"], dict(model.state_dict()))
     torch.optim.AdamW(model.parameters()).load_state_dict(loaded["optimizer"])
-
-
-def test_shared_and_strided_tensors_come_back_apart(tmp_path):
-    base = torch.arange(6.0).reshape(2, 3)
-    state = {
-        "a": base,
-        "b": base,
-        "row": base[1],
-        "turned": base.mT,
-        "grad": torch.nn.Parameter(base),
-        "none": base[:0],
-    }
-    store = Snapshots(str(tmp_path))
-    store.write(NEW, {"model": state}, made_by={})
-    loaded = store.load(NEW).state["model"]
-    assert same(loaded, {key: each.detach() for key, each in state.items()})
-    loaded["a"] += 1
-    assert torch.equal(loaded["b"], base)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +74,7 @@ def test_the_manifest_tells_of_its_making(place):
 
 def test_names_come_in_order_and_are_taken_once(place):
     store = Snapshots(place)
-    assert (store.names(), store.sweep(), store.size_bytes(), store.exists(NEW)) == ([], [], 0, False)
+    assert (store.names(), store.sweep(), store.exists(NEW)) == ([], [], False)
     for each in (NEW, OLD, NEXT):
         store.write(each, STATE, made_by={})
     assert store.names() == [OLD, NEW, NEXT]

@@ -1,4 +1,4 @@
-"""Measures of continual learning equal hand-made answers and those of Avalanche; `offline` equals its definition."""
+"""Measures of continual learning equal hand-made answers and those of Avalanche."""
 
 import json
 import math
@@ -9,14 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.evaluation.cohorts import Result
 from streamlearn.evaluation.forgetting import (
     average_accuracy,
-    average_incremental_accuracy,
     backward_transfer,
     forgetting,
     forward_transfer,
-    offline,
 )
 
 RECORDED = json.loads((Path(__file__).parent.parent / "data" / "avalanche_matrices.json").read_text(encoding="utf-8"))
@@ -46,7 +43,6 @@ def test_the_recorded_matrices_are_of_both_kinds():
 
 def test_by_hand():
     assert average_accuracy(HAND_MADE) == pytest.approx((0.5 + 0.9 + 0.7) / 3)
-    assert average_incremental_accuracy(HAND_MADE) == pytest.approx((0.9 + (0.95 + 0.8) / 2 + 2.1 / 3) / 3)
     assert forgetting(HAND_MADE) == pytest.approx(((0.95 - 0.5) + (0.8 - 0.9)) / 2)
     assert backward_transfer(HAND_MADE) == pytest.approx(((0.5 - 0.9) + (0.9 - 0.8)) / 2)
     assert forward_transfer(HAND_MADE, np.array([0.3, 0.1, 0.2])) == pytest.approx(((0.2 - 0.1) + (0.3 - 0.2)) / 2)
@@ -66,23 +62,6 @@ def test_what_was_not_measured_is_left_out():
 @pytest.mark.parametrize("measure", [forgetting, backward_transfer])
 def test_one_task_can_neither_be_forgotten_nor_helped(measure):
     assert math.isnan(measure(np.array([[0.5]])))
-
-
-def test_offline_by_hand():
-    right = [4, 4, 4, 4, 2, 0, 4]  # five-evaluation means 18/20, 14/20, 14/20
-    results = [Result("a", 0, n, correct, 4) for n, correct in enumerate(right)]
-    results += [Result("a", 1, -1, 0, 4), Result("b", 0, 0, 1, 4)]  # being collected; too few evaluations
-    found = offline(reversed(results))
-    assert found.class_forgetting == pytest.approx({"a": 0.2})
-    assert found.forgetting == pytest.approx(0.2)
-    assert found.backward_transfer == pytest.approx(-0.2)
-    assert offline(results, {"a": {0: 19}}).class_forgetting == {}  # fewer than 20 probes are left of it
-    assert math.isnan(offline([]).forgetting)
-
-
-def test_offline_misses_no_result():
-    with pytest.raises(AssertionError, match="missing"):
-        offline([Result("a", 0, 0, 1, 4), Result("a", 0, 2, 1, 4)])
 
 
 @given(st.integers(2, 6).flatmap(lambda n: st.lists(st.floats(0, 1), min_size=n * n, max_size=n * n)))

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.cohorts import NEVER
-from streamlearn.evaluation.forgetting import offline
 from streamlearn.evaluation.probes import Probes, ProbesConfig
+from tests.evaluation.offline import offline
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "forgetting.md").read_text(encoding="utf-8")
 

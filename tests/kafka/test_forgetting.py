@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from streamlearn.config.settings import check
-from streamlearn.evaluation.forgetting import offline
 from streamlearn.observability.status import Dashboard
 from streamlearn.observability.web import serve
 from streamlearn.service.assembly import assemble, connected
 from streamlearn.service.loop import Limits
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import KafkaSettings
+from tests.evaluation.offline import offline
 from tests.kafka.helpers import produce
 from tests.kafka.prometheus import prometheus, scraped
 

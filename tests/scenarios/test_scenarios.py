@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamlearn.scenarios.story import BAD_RECORDS, SCENARIOS, Scenario, ScenarioEvent
+from streamlearn.scenarios import SCENARIOS
+from streamlearn.scenarios.story import BAD_RECORDS, Scenario, ScenarioEvent
 from streamlearn.stream.events import EventDecoder, Fields
 from streamlearn.stream.transport import Record
 

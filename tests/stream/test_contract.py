@@ -183,19 +183,6 @@ def test_new_partitions_are_found(world: World):
     assert source.positions() == at(topic, {0: 2, 1: 0, 2: 3})
 
 
-def test_an_optional_topic_is_read_once_it_is_there(world: World):
-    topic, labels = world.topic(), "labels-" + world.topic()
-    source = world.source([topic, labels], optional=[labels], start="latest")
-    assert set(source.positions()) == {TopicPartition(topic, 0)}
-    if isinstance(world, MemoryWorld):
-        world.log.create(labels)
-    else:
-        assert isinstance(world, KafkaWorld)
-        world.admin.ensure([labels], 1)
-    world.put(labels, numbered(2))
-    assert values(read_some(source, 2)) == [b"0", b"1"]
-
-
 def test_a_missing_topic_is_told(world: World):
     with pytest.raises(ConfigError, match="'no-such-topic' does not exist"):
         world.source(["no-such-topic"])

@@ -8,26 +8,22 @@ the stream's author knows also for the events that carried no label.
 import json
 import sys
 import tempfile
-import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
-from streamlearn.commands.run import signals, waiting
+from streamlearn.commands.demo.scoreboard import FROZEN, LEARNING, NAIVE, Scoreboard
+from streamlearn.commands.demo.view import view
+from streamlearn.commands.process import signals
 from streamlearn.config.settings import Settings, check
 from streamlearn.core.errors import ConfigError
 from streamlearn.observability.status import Dashboard
 from streamlearn.observability.web import serve
-from streamlearn.scenarios.story import SCENARIOS, Scenario, ScenarioEvent
+from streamlearn.scenarios import SCENARIOS
+from streamlearn.scenarios.story import ScenarioEvent
 from streamlearn.service.assembly import assemble, connected
 from streamlearn.service.loop import Service, Turn
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
@@ -37,8 +33,6 @@ from streamlearn.stream.transport import Message
 
 SEED = 0
 CHUNK = 48  # events produced before the services take their turns: they see the stream in its order
-LEARNING, FROZEN, NAIVE = "learning", "frozen after warm-up", "learning without rehearsal"
-LINE_SECONDS = 5.0
 
 # A short stream: drift is looked for in less of it than by default.
 WATCHED = {"embedding": "mmd", "confidence": "ks", "label": "js", "unknown_tokens": "ks", "novelty": "ks"}
@@ -73,7 +67,7 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
         stack.enter_context(signals(main.stop.set))
         producer = KafkaOutlet(KafkaSettings(broker.bootstrap_servers))
         stack.callback(producer.close)
-        with _view(console, main, board, live=console.is_terminal and not headless) as refresh:
+        with view(console, main, board, live=console.is_terminal and not headless) as refresh:
 
             def look(name: str, turn: Turn) -> None:
                 board.add(name, turn)
@@ -152,7 +146,7 @@ def _serve(stack: ExitStack, service: Service, dashboard: Dashboard) -> str:
         return stack.enter_context(serve(service, metrics.host, 0, dashboard))
 
 
-def _take(service: Service, name: str, events: int, board: "Scoreboard", look: Callable[[str, Turn], None]) -> None:
+def _take(service: Service, name: str, events: int, board: Scoreboard, look: Callable[[str, Turn], None]) -> None:
     """Let one service take its turns until it has seen so many events."""
     while board.seen[name] < events:
         look(name, service.turn())
@@ -167,160 +161,3 @@ def _greet(console: Console, servers: str, events: str, predictions: str, addres
         soft_wrap=True,
     )
     console.print(f"  streamlearn tail {predictions} --bootstrap-servers {servers}\n", soft_wrap=True)
-
-
-class Scoreboard:
-    """Compares what the services published with the truth.
-
-    Args:
-        stream: the events, with their truth.
-        story: which intents came when.
-    """
-
-    def __init__(self, stream: Sequence[ScenarioEvent], story: Scenario) -> None:
-        self.total, self.last = len(stream), len(stream) * 3 // 4
-        self.phase = stream[0].phase
-        self.recent: deque[tuple[str, str | None, str]] = deque(maxlen=6)
-        self.running: dict[str, deque[bool]] = {name: deque(maxlen=200) for name in (LEARNING, FROZEN, NAIVE)}
-        self.refused: dict[str, int] = {}
-        self.seen = dict.fromkeys(self.running, 0)  # of the stream's own events, by service
-        self._events = {event.key.decode(): (at, event) for at, event in enumerate(stream)}
-        self._keys = {event.key for event in stream}
-        self._groups = {intent: group for group, intents in story.groups.items() for intent in intents}
-        self._right: dict[tuple[str, str, str], list[bool]] = defaultdict(list)
-        self._bad = sum(1 for event in stream if event.bad)
-
-    def add(self, name: str, turn: Turn) -> None:
-        """Take in what a service published in one turn. Events that the stream's author did not send do not count."""
-        texts = {event.id: event.text for event in turn.events} if name == LEARNING else {}
-        self.seen[name] += sum(1 for event in turn.events if event.id in self._events)
-        self.seen[name] += sum(1 for letter in turn.dead_letters if letter.record.key in self._keys)
-        for prediction in turn.predictions:
-            at, event = self._events.get(prediction.id, (-1, None))
-            if name == LEARNING:
-                self.recent.append((texts[prediction.id], prediction.label, event.truth or "" if event else ""))
-            if event is None or event.truth is None:
-                continue
-            right = prediction.label == event.truth
-            self.running[name].append(right)
-            part = "last quarter" if at >= self.last else event.phase
-            for group in ("all", self._groups[event.truth]):
-                self._right[name, part, group].append(right)
-            if name == LEARNING:
-                self.phase = event.phase
-        if name == LEARNING:
-            for letter in turn.dead_letters:
-                self.refused[letter.reason] = self.refused.get(letter.reason, 0) + 1
-
-    def accuracy(self, name: str, part: str, group: str = "all") -> float | None:
-        """Return the share of right predictions (fraction) in a part of the stream; None where there was none."""
-        right = self._right.get((name, part, group))
-        return sum(right) / len(right) if right else None
-
-    def figures(self) -> dict[str, dict[str, float | None]]:
-        """Return the table's numbers."""
-        return {
-            name: {
-                "last_quarter": self.accuracy(name, "last quarter"),
-                **{f"last_quarter_{group}": self.accuracy(name, "last quarter", group) for group in self.groups},
-                "warm_up_first": self.accuracy(name, "warm-up", "first"),
-            }
-            for name in self.running
-        }
-
-    @property
-    def groups(self) -> list[str]:
-        """The groups of intents, in the order in which they came."""
-        return list(dict.fromkeys(self._groups.values()))
-
-    def table(self, service: Service) -> Group:
-        """Return the comparison, and what else the learner has to show."""
-        table = Table(title="Right predictions in the last quarter of the stream", title_justify="left")
-        table.add_column("intents")
-        for name in self.running:
-            table.add_column(name, justify="right")
-        rows = {"all": "all", **{group: f"{group} intents" for group in self.groups}}
-        rows["drifting"] = "reworded intent"
-        for group, title in rows.items():
-            cells = [self.accuracy(name, "last quarter", group) for name in self.running]
-            table.add_row(title, *("-" if cell is None else f"{cell:.1%}" for cell in cells))
-        forgotten = []
-        for name in self.running:
-            before, after = self.accuracy(name, "new intents", "first"), self.accuracy(name, "last quarter", "first")
-            forgotten.append("-" if before is None or after is None else f"{max(0.0, before - after) * 100:.1f} points")
-        table.add_section()
-        table.add_row("forgotten of the first intents", *forgotten)
-        totals = service.totals
-        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(self.refused.items()))
-        return Group(
-            table,
-            Text(
-                f"learned: {totals.labels['learned']:,} labels of {len(service.learner.task.labels)} intents in "
-                f"{service.learner.step:,} steps, {totals.samples_replayed:,} samples rehearsed"
-            ),
-            Text(f"drift called: {_drift(service) or 'not once'}"),
-            Text(f"detected: {sum(self.refused.values())} of {self._bad} bad records ({refused}), each a dead letter"),
-        )
-
-
-def _drift(service: Service) -> str:
-    """Say which signals drifted, and how often: "label 2, novelty 1"."""
-    called = service.monitor.totals() if service.monitor is not None else {}
-    return ", ".join(f"{signal} {count}" for (_, signal), count in called.items() if count)
-
-
-class Refresh:
-    """Draws the live view, or now and then a line where there is no terminal."""
-
-    def __init__(self, console: Console, service: Service, board: Scoreboard, live: Live | None) -> None:
-        self.console, self.service, self.board, self.live = console, service, board, live
-        self._said_at = 0.0
-
-    def __call__(self) -> None:
-        """Show where the demo stands."""
-        if self.live is not None:
-            self.live.update(self._panel())
-        elif time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._said_at = time.monotonic()
-            shares = ", ".join(f"{name} {share}" for name, share in self._shares())
-            self.console.print(
-                f"{self.service.totals.events:5} of {self.board.total}  {self.board.phase:12}  {shares}  "
-                f"({waiting(self.service)})",
-                soft_wrap=True,
-            )
-
-    def _shares(self) -> Iterator[tuple[str, str]]:
-        for name, right in self.board.running.items():
-            yield name, f"{sum(right) / len(right):.0%}" if right else "-"
-
-    def _panel(self) -> Panel:
-        service, board = self.service, self.board
-        head = Table.grid(padding=(0, 2))
-        head.add_row(
-            Text(board.phase, style="bold"),
-            ProgressBar(board.total, min(service.totals.events, board.total), width=40),
-            f"{service.totals.events:,} of {board.total:,} events",
-        )
-        shares = Table.grid(padding=(0, 2))
-        for name, share in self._shares():
-            shares.add_row(Text(name, style="green" if name == LEARNING else "dim"), Text(share, style="bold"))
-        recent = Table.grid(padding=(0, 2))
-        for text, label, truth in board.recent:
-            style = "green" if label == truth else "red" if truth else "cyan"
-            recent.add_row(Text(label or "no label known yet", style=style), Text(text[:90], style="dim"))
-        state = (
-            f"{len(service.learner.task.labels)} intents known, step {service.learner.step:,}, {waiting(service)}, "
-            f"{len(service.learner.memory)} of {service.learner.memory.capacity} remembered, "
-            f"{service.totals.dead_letters.total()} dead letters"
-        )
-        title = "right of the last 200"
-        return Panel(Group(head, Text(""), Text(title, style="dim"), shares, Text(""), recent, Text(""), Text(state)))
-
-
-@contextmanager
-def _view(console: Console, service: Service, board: Scoreboard, *, live: bool) -> Iterator[Refresh]:
-    if not live:
-        yield Refresh(console, service, board, None)
-        return
-    with Live(console=console, refresh_per_second=4, transient=True) as view:
-        yield Refresh(console, service, board, view)

@@ -19,7 +19,7 @@ from streamlearn.commands.evaluate.examiner import Exam, exam
 from streamlearn.commands.evaluate.html import page
 from streamlearn.commands.evaluate.one_pass import Evaluation, Job, run
 from streamlearn.commands.evaluate.streams import Labelled, Stream
-from streamlearn.commands.run import signals
+from streamlearn.commands.process import signals
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings, load
 from streamlearn.core.errors import ConfigError

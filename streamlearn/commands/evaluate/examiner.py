@@ -10,6 +10,7 @@ import numpy.typing as npt
 from streamlearn.commands.evaluate.figures import Flags, Names, Point
 from streamlearn.commands.evaluate.robustness import misspelt
 from streamlearn.commands.evaluate.streams import Labelled
+from streamlearn.core.batch import IntArray
 from streamlearn.serving.predictor import ServedModel
 
 CHUNK = 512  # samples answered at once: between two of them an interruption is noticed
@@ -59,15 +60,13 @@ class Examiner:
 
     def answers(self) -> Names:
         """Return the label that the model gives each test sample; None where it abstains."""
-        return self._answered(range(len(self._tokens)))
+        return self._answered(self._tokens)
 
     def misspelt_right(self) -> Flags:
         """Return which of the misspelt test samples are answered right."""
-        tokens, self._tokens = self._tokens, self.served.model.tokenize(self.exam.misspelt)[0]
-        try:
-            return self.right()
-        finally:
-            self._tokens = tokens
+        tokens, _ = self.served.model.tokenize(self.exam.misspelt)
+        found: Flags = self._answered(tokens) == self.exam.truth
+        return found
 
     def right(self) -> Flags:
         """Return which test samples are answered right."""
@@ -96,23 +95,23 @@ class Examiner:
             if needed is not None or not passed:
                 continue
             self._asked[label] = count
-            right = self._answered(self._rows[label].tolist()) == label
+            right = self._answered([self._tokens[row] for row in self._rows[label]]) == label
             if right.mean() >= ENOUGH:
                 self.needed[label] = count
 
-    def _answered(self, rows: Sequence[int]) -> Names:
-        """Answer some of the test samples.
+    def _answered(self, tokens: Sequence[IntArray]) -> Names:
+        """Answer texts that were cut into tokens; None where the model abstains.
 
         Raises:
             StoppedError: somebody interrupted.
         """
-        served, found = self.served, np.full(len(rows), None, object)
+        served, found = self.served, np.full(len(tokens), None, object)
         if not served.model.trained:
             return found
         names = np.array(served.task.labels.names, object)
-        for start in range(0, len(rows), CHUNK):
+        for start in range(0, len(tokens), CHUNK):
             if self._is_stopped():
                 raise StoppedError
-            output = served.output([self._tokens[row] for row in rows[start : start + CHUNK]])
+            output = served.output(tokens[start : start + CHUNK])
             found[start : start + CHUNK] = names[served.task.scores(output, 1).top[:, 0]]
         return found

@@ -66,16 +66,15 @@ class Admin:
             raise missing([topic], known, self._settings)
         return known[topic]
 
-    def ensure(
-        self, topics: Sequence[str], partitions: int, config: Mapping[str, str] | None = None, *, replicas: int = -1
-    ) -> list[str]:
+    def ensure(self, topics: Sequence[str], partitions: int, config: Mapping[str, str] | None = None) -> list[str]:
         """Create those of the topics that are missing, and return their names; the others stay as they are.
+
+        How many replicas each partition has is left to the broker.
 
         Args:
             topics: the names.
             partitions: of each topic that is created.
             config: the settings of each topic that is created, such as `{"cleanup.policy": "compact"}`.
-            replicas: of each partition; -1 leaves it to the broker.
 
         Raises:
             ConfigError: we have no right to create topics, or the cluster does not take these settings.
@@ -87,7 +86,7 @@ class Admin:
             for topic in absent:
                 self._client.list_topics(topic, timeout=self._settings.connect_timeout)
         else:
-            wanted = [NewTopic(t, partitions, replicas, config=dict(config or {})) for t in absent]
+            wanted = [NewTopic(t, partitions, config=dict(config or {})) for t in absent]
             for topic, future in self._ask(lambda: self._client.create_topics(wanted)).items():
                 try:
                     self._answer(future, f"creating the topic '{topic}'")

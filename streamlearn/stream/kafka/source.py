@@ -61,9 +61,8 @@ class KafkaSource:
         settings: the cluster.
         topics: what to read.
         positions: where to begin; for the other partitions the group's committed offset counts, then `start`.
-        optional: those of `topics` that may be missing; they are read from their beginning once they appear.
         stall_seconds: a partition that has records and gives none for so long is warned about and sought again.
-        look_seconds: how often to look for new partitions, and for optional topics that are not there yet.
+        look_seconds: how often to look for new partitions.
         committed: begin at the group's offsets; off for a reader that only looks.
         accept_loss: begin at the nearest offset where the log no longer holds a position, instead of an error.
     """
@@ -74,20 +73,17 @@ class KafkaSource:
         topics: Sequence[str],
         *,
         positions: Mapping[TopicPartition, int] | None = None,
-        optional: Collection[str] = (),
         stall_seconds: float = 30.0,
         look_seconds: float = 5.0,
         committed: bool = True,
         accept_loss: bool = False,
     ) -> None:
         self._settings, self._topics, self._with_group = settings, list(topics), committed
-        self._stall_seconds, self._look_seconds = stall_seconds, look_seconds
+        self._stall_seconds = stall_seconds
         self._watch = Watch(settings, "reading")
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._found: set[TopicPartition] = set()
-        self._absent: set[str] = set()
-        self._asked = time.monotonic()
         self._failure: StreamlearnError | None = None
         self._refused: StreamlearnError | None = None  # what the last answer to a commit was, if not a good one
         # Stalls are timed by a clock that runs only while polls find nothing more: records that wait in the local
@@ -105,7 +101,7 @@ class KafkaSource:
             ck.Consumer, {**config, "stats_cb": self._statistics, "on_commit": self._stored}, settings
         )
         try:
-            self._begin(positions or {}, optional, committed=committed, accept_loss=accept_loss)
+            self._begin(positions or {}, committed=committed, accept_loss=accept_loss)
         except BaseException:
             self._consumer.close()
             raise
@@ -189,19 +185,14 @@ class KafkaSource:
 
     # Where to begin
 
-    def _begin(
-        self, positions: Mapping[TopicPartition, int], optional: Collection[str], *, committed: bool, accept_loss: bool
-    ) -> None:
+    def _begin(self, positions: Mapping[TopicPartition, int], *, committed: bool, accept_loss: bool) -> None:
         """1. Find the partitions. 2. Choose the offsets. 3. See that the log still holds them. 4. Assign."""
         known = connect(self._consumer, self._settings, self._watch).topics
         partitions: list[TopicPartition] = []
         for topic in self._topics:
-            if topic in known and known[topic].partitions:
-                partitions += [TopicPartition(topic, i) for i in sorted(known[topic].partitions)]
-            elif topic in optional:
-                self._absent.add(topic)
-            else:
+            if topic not in known or not known[topic].partitions:
                 raise missing([topic], known, self._settings)
+            partitions += [TopicPartition(topic, i) for i in sorted(known[topic].partitions)]
 
         stored = offsets.committed(self._consumer, self._settings, partitions) if committed else {}
         given = {**stored, **positions}
@@ -355,10 +346,6 @@ class KafkaSource:
         if self._again:
             self._again.clear()
             self._assign()
-        if self._absent and not self._watch.away and time.monotonic() - self._asked >= self._look_seconds:
-            self._asked = time.monotonic()
-            for topic in self._absent:
-                self._found |= self._partitions_of(topic)
         if self._found:
             # Whatever is new was empty when we last looked, so it is read from its first record.
             new, self._found = self._found, set()
@@ -366,7 +353,6 @@ class KafkaSource:
                 self._positions.update(self._offsets(new, offsets.FIRST, timeout=2.0))
             except BrokerError:
                 return  # the statistics will name them again
-            self._absent -= {tp.topic for tp in new}
             logger.info("reading new partitions: %s", ", ".join(map(str, sorted(new))))
             self._assign()
 
@@ -379,13 +365,6 @@ class KafkaSource:
                 continue
             if found.error is not None and found.error.code() in GONE:
                 self._failure = deleted(tp, offset)
-
-    def _partitions_of(self, topic: str) -> set[TopicPartition]:
-        try:
-            known = self._consumer.list_topics(topic, timeout=0.5).topics
-        except KafkaException:
-            return set()
-        return {TopicPartition(topic, i) for i in known[topic].partitions} if topic in known else set()
 
 
 def read(settings: KafkaSettings, topic: str, *, until_end: bool = False) -> Iterator[Record]:

@@ -9,8 +9,8 @@ from itertools import islice
 
 import pytest
 
+from streamlearn.scenarios import SUPPORT
 from streamlearn.scenarios.generate import lines
-from streamlearn.scenarios.story import SUPPORT
 from streamlearn.stream.events import EventDecoder
 from streamlearn.stream.fields import Fields
 from streamlearn.stream.transport import Record
