@@ -54,12 +54,12 @@ def stream(classes, start=0):
 def scores(own, samples):
     """What is served for these samples: probabilities of shape (n, classes)."""
     served = ServedModel(own.model, own.task, own.strategy, top_k=1, stages=Stages())
-    return served.scores([sample.tokens for sample in samples]).probabilities
+    return served.answer([sample.tokens for sample in samples]).scores.probabilities
 
 
 def accuracy(own, samples):
     best = scores(own, samples).argmax(axis=1)
-    return np.mean([own.task.labels.names[top] == sample.label for top, sample in zip(best, samples, strict=True)])
+    return np.mean([own.task.groups[top] == sample.label for top, sample in zip(best, samples, strict=True)])
 
 
 def written(own, folder):

@@ -1,23 +1,26 @@
 """The predictions topic, read in step with a replay: what was published of a record, without holding the topic."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import orjson
 
 from streamlearn.durability.journal_reader import polled
-from streamlearn.stream.events import Place
-from streamlearn.stream.payloads import ScoredLabel
-from streamlearn.stream.transport import Range, Record, Source, TopicPartition
+from streamlearn.stream.payloads import PredictionPayload
+from streamlearn.stream.transport import Place, Range, Record, Source, TopicPartition
 
 AHEAD = 5_000  # predictions
 
-Said = tuple[str | None, float | None, tuple[tuple[str, float], ...], int]  # label, score, top, model step
+# Of a prediction's keys, those that every task has; the others are what its task says.
+COMMON = frozenset(PredictionPayload.__annotations__) - {"label", "score", "top"}
 
 
-def said(label: str | None, score: float | None, top: Sequence[ScoredLabel], step: int) -> Said:
-    """Return what a prediction says, as two of them are compared."""
-    return label, score, tuple((each["label"], each["score"]) for each in top), step
+def said(values: Mapping[str, Any], step: int) -> bytes:
+    """Return what a prediction says, as two of them are compared: the values of its task's own fields, and the model's
+    step. Keys that every prediction has are passed over."""
+    own = {name: value for name, value in values.items() if name not in COMMON}
+    return orjson.dumps([step, own], option=orjson.OPT_SORT_KEYS)
 
 
 class Published:
@@ -44,7 +47,7 @@ class Published:
         bounds = source.bounds()
         self._ends = {tp: end for tp, (_, end) in bounds.items()}
         self.whole = not any(first for first, _ in bounds.values())  # whether retention took nothing yet
-        self._said: dict[Place, tuple[int, Said]] = {}  # the last one of each record, with its offset
+        self._said: dict[Place, tuple[int, bytes]] = {}  # the last one of each record, with its offset
         self._lines: dict[TopicPartition, deque[tuple[int, Place]]] = {tp: deque() for tp in bounds}
         self._skipped: dict[TopicPartition, int] = {}  # where to read on, of partitions that came faster than others
 
@@ -53,7 +56,7 @@ class Published:
         """How many predictions are in memory."""
         return sum(map(len, self._lines.values()))
 
-    def pop(self, place: Place) -> Said | None:
+    def pop(self, place: Place) -> bytes | None:
         """Return what was published of a record; None where nothing is found.
 
         Raises:
@@ -109,7 +112,7 @@ class Published:
         source = value["source"]
         place = Place(source["topic"], source["partition"], source["offset"])
         if self._is_ahead(place):
-            self._said[place] = record.offset, said(value["label"], value["score"], value["top"], value["model_step"])
+            self._said[place] = record.offset, said(value, value["model_step"])
             self._lines[tp].append((record.offset, place))
 
     def _is_ahead(self, place: Place) -> bool:

@@ -89,7 +89,7 @@ def replay(
         )
     if folder is not None:  # 4
         learner = service.learner
-        hugging_face.save(learner.model, learner.strategy, list(learner.task.labels), folder)
+        hugging_face.save(learner.model, learner.strategy, list(learner.task.groups), folder)
     _say(service, checked, json_output=json_output)
     if checked is not None and checked.differences:
         raise StreamlearnError(
@@ -118,8 +118,9 @@ class Checked:
                 self.gone += 1
                 continue
             self.predictions += 1
-            if found != said(each.label, each.score, each.top, each.model_step):
-                what = f"{each.label!r} {each.score}, published {found}"
+            now = said(dict(zip(service.learner.task.fields, each.said, strict=True)), each.model_step)
+            if found != now:
+                what = f"{now.decode()}, published {found.decode() if found else 'nothing'}"
                 self._differs(f"{place.topic}[{place.partition}] offset {place.offset}: {what}")
         if isinstance(record, journal.Batch):
             self.published.leave(record.ranges)
@@ -135,7 +136,7 @@ class Checked:
 
 def _say(service: Service, checked: Checked | None, *, json_output: bool) -> None:
     """Print the result."""
-    step, weights, labels = service.learner.step, service.learner.sha256(), len(service.learner.task.labels)
+    step, weights, labels = service.learner.step, service.learner.sha256(), len(service.learner.task.groups)
     if json_output:
         found: dict[str, Any] = {"step": step, "weights_sha256": weights, "known_labels": labels}
         if checked is not None:

@@ -108,7 +108,7 @@ class Reporter:
         seconds = time.monotonic() - self._said_at
         accuracy = service.prequential.accuracy
         state = (
-            f"{totals.events:,} events, {len(service.learner.task.labels)} labels known, "
+            f"{totals.events:,} events, {len(service.learner.task.groups)} labels known, "
             f"step {service.learner.step:,}, {waiting(service)}"
             + (f", accuracy {accuracy:.1%}" if service.prequential.count else "")
             + (f", {totals.dead_letters.total()} dead letters" if totals.dead_letters else "")

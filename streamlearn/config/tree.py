@@ -22,7 +22,7 @@ from streamlearn.learning.strategies import strategies
 from streamlearn.model.model import ModelConfig
 from streamlearn.model.tasks import tasks
 from streamlearn.serving.label_requests import LabelRequestsConfig
-from streamlearn.stream.events import Fields
+from streamlearn.stream.fields import Fields
 from streamlearn.stream.joiner import JoinerConfig
 
 # Where a component is named, and the family that knows it.

@@ -6,13 +6,15 @@ a `Batch` too, and the model never sees where a row came from.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-IntArray = npt.NDArray[Any]
+from streamlearn.core.target import IntArray, Target
+
+__all__ = ["Batch", "IntArray", "Sample", "Tokens", "buckets", "collate", "concat", "pad"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,18 @@ class Tokens:
 
 
 class Sample(NamedTuple):
-    """One event with its label, ready to be learned. `tokens` has shape (length,)."""
+    """One event with its label, ready to be learned. `tokens` has shape (length,); `label` is what the task makes of
+    it."""
 
     id: str
     tokens: IntArray
-    label: str
+    label: Target
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples in columns: `labels` has shape (n,) and holds the vocabulary's numbers.
+    """Samples in columns: `labels` are the targets as the task encodes them, of shape (n, ...): for classes the
+    vocabulary's numbers, (n,). `groups` numbers the group of each sample, (n,), where the labels are no such numbers.
 
     `outputs` is what was stored of the model's scores for rehearsed samples: float32 of shape (n, width), with nan for
     classes that were not known then.
@@ -54,6 +58,12 @@ class Batch:
     labels: IntArray
     ids: Sequence[str]
     outputs: npt.NDArray[np.float32] | None = None
+    groups: IntArray | None = None
+
+    @property
+    def group_numbers(self) -> IntArray:
+        """The number of each sample's group, (n,): what the memory balances."""
+        return self.labels if self.groups is None else self.groups
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,7 +84,9 @@ def concat(first: Batch, second: Batch) -> Batch:
     ids[: len(first), : first.tokens.ids.shape[1]] = first.tokens.ids
     ids[len(first) :, : second.tokens.ids.shape[1]] = second.tokens.ids
     lengths = np.concatenate([first.tokens.lengths, second.tokens.lengths])
-    return Batch(Tokens(ids, lengths), np.concatenate([first.labels, second.labels]), [*first.ids, *second.ids])
+    labels = np.concatenate([first.labels, second.labels])
+    groups = None if first.groups is None else np.concatenate([first.groups, second.group_numbers])
+    return Batch(Tokens(ids, lengths), labels, [*first.ids, *second.ids], groups=groups)
 
 
 def buckets(lengths: IntArray, rows: int) -> Iterator[IntArray]:

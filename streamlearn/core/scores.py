@@ -5,16 +5,17 @@ probability is exact where `TOP` labels or fewer were known, or where it was amo
 known then has 0.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from streamlearn.core.batch import IntArray
+from streamlearn.core.target import IntArray, Rows
 from streamlearn.core.vocabulary import NONE
 
+CERTAINLY_WRONG = 1e-6  # the probability that the loss takes for a label that was not known or was excluded
 TOP = 5  # probabilities that are kept as they were
 # `others` is what each label known then has that is not in `top`.
 TOP_SCORES = np.dtype([("classes", "<i4"), ("top", "<i4", (TOP,)), ("probabilities", "<f4", (TOP,)), ("others", "<f8")])
@@ -33,7 +34,7 @@ class Scores(NamedTuple):
     top_scores: npt.NDArray[np.float32]
 
 
-def pack_top_scores(probabilities: npt.NDArray[np.float32] | None, n: int) -> npt.NDArray[np.void]:
+def pack_top_scores(probabilities: npt.NDArray[np.float32] | None, n: int) -> Rows:
     """Return what is kept of n rows (n, classes), as `TOP_SCORES`; None stands for no label known.
 
     `top` is in no order, and holds `NONE` where there are fewer labels.
@@ -49,7 +50,7 @@ def pack_top_scores(probabilities: npt.NDArray[np.float32] | None, n: int) -> np
     return rows
 
 
-def probabilities(rows: npt.NDArray[np.void], numbers: IntArray) -> npt.NDArray[np.float64]:
+def probabilities(rows: Rows, numbers: IntArray) -> npt.NDArray[np.float64]:
     """Return what one label of each row got, by its number; `NONE` stands for one that is not known."""
     known = (numbers >= 0) & (numbers < rows["classes"])
     found: npt.NDArray[np.float64] = np.where(known, rows["others"], 0.0)
@@ -58,26 +59,26 @@ def probabilities(rows: npt.NDArray[np.void], numbers: IntArray) -> npt.NDArray[
     return found
 
 
-def probability(said: bytes, number: int) -> float:
-    """Return what one label got, by its number, of the bytes of a `TOP_SCORES`."""
-    return float(probabilities(np.frombuffer(said, TOP_SCORES), np.array([number]))[0])
+def loss(probability: float) -> float:
+    """Return the negative logarithm (nats) of what a label got, at most -log(1e-6); nan counts as wrong."""
+    return -math.log(max(CERTAINLY_WRONG, probability))  # in this order, for nan
 
 
-def columns(rows: npt.NDArray[np.void]) -> dict[str, torch.Tensor]:
-    """Return rows as the tensors (copies) of a state."""
-    return {name: torch.from_numpy(rows[name].copy()) for name in KEPT}
+def columns(rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    """Return rows as the columns (copies) of a state."""
+    return {name: rows[name].copy() for name in KEPT}
 
 
-def restored(state: Mapping[str, Any]) -> npt.NDArray[np.void]:
+def restored(state: Mapping[str, npt.NDArray[Any]]) -> Rows:
     """Return the rows of a state."""
     rows = np.zeros(len(state["classes"]), TOP_SCORES)
     for name in KEPT:
-        rows[name] = state[name].numpy()
+        rows[name] = state[name]
     rows["others"] = _others(rows)
     return rows
 
 
-def _others(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
+def _others(rows: Rows) -> npt.NDArray[np.float64]:
     rest = np.maximum(0.0, 1.0 - rows["probabilities"].astype(np.float64).sum(1))
     shared: npt.NDArray[np.float64] = rest / np.maximum(1, rows["classes"] - TOP)
     return shared

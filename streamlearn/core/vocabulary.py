@@ -12,15 +12,13 @@ class Labels:
 
     Args:
         known: labels that are known from the start.
-        closed: no other label may be added.
     """
 
-    def __init__(self, known: Iterable[str] = (), *, closed: bool = False) -> None:
+    def __init__(self, known: Iterable[str] = ()) -> None:
         self.names: list[str] = []
         self._numbers: dict[str | None, int] = {}
         for label in known:
             self.add(label)
-        self.closed = closed
 
     def __len__(self) -> int:
         return len(self.names)
@@ -40,7 +38,6 @@ class Labels:
         """Return the label's number; a new label gets the next one."""
         number = self._numbers.get(label)
         if number is None:
-            assert not getattr(self, "closed", False), f"{label!r} is not of the closed set"
             number = self._numbers[label] = len(self.names)
             self.names.append(label)
         return number

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.stream.events import Place
-from streamlearn.stream.transport import Range
+from streamlearn.stream.transport import Place, Range
 
 FORMAT: Final = 1
 

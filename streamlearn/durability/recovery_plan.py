@@ -8,8 +8,7 @@ from streamlearn.core.errors import StreamlearnError
 from streamlearn.durability import journal
 from streamlearn.durability.journal import Pointer, Writer
 from streamlearn.durability.journal_reader import Entry, JournalLog, valid
-from streamlearn.stream.events import Place
-from streamlearn.stream.transport import TopicPartition
+from streamlearn.stream.transport import Place, TopicPartition
 
 DEATHS = 3  # starts in a row that did not live long, after which records are taken one by one
 LIFE = 20  # batches; other partitions may get on while one holds a record that kills

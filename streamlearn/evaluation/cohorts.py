@@ -8,11 +8,11 @@ FOLDS = 5  # of a cohort; as many consecutive evaluations see each of its probes
 ENOUGH = 20  # probes that a complete cohort needs
 NEVER, WRONG, RIGHT = -1, 0, 1  # what a probe's evaluation gave
 
-Score = tuple[int, int]  # answered right, and all
+Score = tuple[float, int]  # answered right, or the sum of accuracies where an answer may be half right; and all
 
 
 class Result(NamedTuple):
-    """What one evaluation of a label gave; all results together give the figures again (`continual.offline`).
+    """What one evaluation of a label gave; all results together give the figures again (`tests/evaluation/offline.py`).
 
     `cohort` numbers the label's cohorts from 0; `evaluation` counts those of the complete cohort from 0, and is -1
     while the cohort is being collected; `correct` of `total` probes were answered right.
@@ -21,7 +21,7 @@ class Result(NamedTuple):
     label: str
     cohort: int
     evaluation: int
-    correct: int
+    correct: float
     total: int
 
 
@@ -135,10 +135,6 @@ class LabelProbes:
     def __len__(self) -> int:
         return sum(len(cohort.held) for cohort in list(self.cohorts))
 
-    def sizes(self) -> dict[int, int]:
-        """Return the size of each complete cohort, by number."""
-        return {cohort.number: len(cohort.held) for cohort in list(self.cohorts) if cohort.complete}
-
     def measured(self) -> list[tuple[int, Means]]:
         """Return size and means of each complete cohort that has some."""
         cohorts = [(len(cohort.held), cohort.means) for cohort in list(self.cohorts) if cohort.complete]
@@ -209,5 +205,5 @@ def share(scores: list[Score]) -> float:
     return sum(right for right, _ in scores) / sum(total for _, total in scores)
 
 
-def _scores(state: list[list[int]]) -> list[Score]:
-    return [(int(right), int(total)) for right, total in state]
+def _scores(state: list[list[float]]) -> list[Score]:
+    return [(right, int(total)) for right, total in state]

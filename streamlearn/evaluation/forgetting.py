@@ -6,9 +6,12 @@ nan where nothing is left. Accuracies are fractions.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from streamlearn.evaluation.cohorts import LabelProbes, Means, share
 
 Matrix = npt.NDArray[np.float64]
 
@@ -52,6 +55,63 @@ def forward_transfer(accuracy: Matrix, untrained: npt.NDArray[np.float64]) -> fl
         untrained: accuracy on each task before anything was learned, shape (n,).
     """
     return _mean(accuracy.diagonal(1) - untrained[1:])
+
+
+def by_label(labels: Mapping[str, LabelProbes]) -> dict[str, float]:
+    """Return by label how far its probe accuracy is below its best, without task boundaries.
+
+    For a cohort: the best mean over five consecutive evaluations so far minus the last such mean. For a label: the mean
+    over its complete cohorts that have one, weighted by their size. Chaudhry et al., "Riemannian walk for incremental
+    learning", ECCV 2018, with the stream's own measurements in the place of tasks.
+    """
+    return {
+        label: _weighted([(size, means.best - means.last) for size, means in cohorts])
+        for label, cohorts in _measured(labels)
+    }
+
+
+def online_backward_transfer(labels: Mapping[str, LabelProbes]) -> float:
+    """Return the mean over the same labels of the last five-evaluation mean minus the first one; nan without any.
+
+    The online form of Lopez-Paz and Ranzato, "Gradient episodic memory for continual learning", NeurIPS 2017: negative
+    where labels were forgotten, positive where what came later helped them.
+    """
+    return mean(
+        _weighted([(size, means.last - means.first) for size, means in cohorts]) for _, cohorts in _measured(labels)
+    )
+
+
+def online_forward_transfer(labels: Mapping[str, LabelProbes]) -> float:
+    """Return the mean over labels of the accuracy of the label's first evaluation minus chance; nan before any.
+
+    Chance is 1 / labels known then. The first evaluation is due in the batch that brings the label's first probe, when
+    the label's other events of that batch and before may have been learned: it reads how soon a new label is answered,
+    where the figure of Lopez-Paz and Ranzato, 2017, is taken before anything of it was learned.
+    """
+    return mean(label.first for label in labels.values() if label.first is not None)
+
+
+def recent_accuracy(labels: Mapping[str, LabelProbes]) -> dict[str, float]:
+    """Return by label the accuracy in its last five evaluations (or fewer), whichever the cohort."""
+    return {name: share(label.recent) for name, label in labels.items() if label.recent}
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the mean; nan of none."""
+    found = list(values)
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def _measured(labels: Mapping[str, LabelProbes]) -> Iterator[tuple[str, list[tuple[int, Means]]]]:
+    """Yield each label that has complete cohorts with a mean over five evaluations: their sizes and means."""
+    for name, label in labels.items():
+        measured = label.measured()
+        if measured:
+            yield name, measured
+
+
+def _weighted(values: Sequence[tuple[int, float]]) -> float:
+    return math.fsum(size * value for size, value in values) / sum(size for size, _ in values)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:

@@ -1,7 +1,7 @@
 """Prequential evaluation: every event is predicted before it is learned, so each label tests what was served."""
 
 import math
-from collections import Counter, deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any, NamedTuple
@@ -10,20 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-CERTAINLY_WRONG = 1e-6  # the probability that the loss takes for a label that the model did not know or excluded
+from streamlearn.core.target import Judge, Measure, Rows, Target
+
 BINS = 15  # of confidence, for the expected calibration error
 OTHER = "other"  # the value that slices past the bound are counted under
-ONE = 1 << 40  # confidences are summed as integers of this unit: what leaves the window takes away what it brought
+ONE = 1 << 40  # shares are summed as integers of this unit: what leaves the window takes away what it brought
 
 Pair = tuple[str, str]
 
 
 class Scored(NamedTuple):
-    """One labelled event of the window; `confidence` is nan where none was served, and `answered` is whether the
+    """One labelled event of the window: the essence of what was served (None where nothing was), its label, how wrong
+    that was (0 to 1), the loss (nats), how sure the answer was (nan where it was not), its slices, and whether the
     prediction was one to act upon."""
 
-    predicted: str | None
-    label: str
+    said: Target | None
+    label: Target
+    error: float
     loss: float
     confidence: float
     slices: tuple[Pair, ...]
@@ -31,90 +34,91 @@ class Scored(NamedTuple):
 
 
 class Prequential:
-    """Accuracy, loss, Cohen's kappa, calibration and accuracy by slice over the last labelled events; and of those that
-    were answered, their share and their accuracy.
+    """Accuracy, loss, calibration and accuracy by slice over the last labelled events; of those that were answered,
+    their share and their accuracy; and the task's own figures.
 
-    "Interleaved test-then-train" over a sliding window: Gama, Sebastiao and Rodrigues, "On evaluating stream learning
-    algorithms", Machine Learning 90, 2013. Kappa as Cohen, 1960: agreement beyond what the two label distributions
-    give by chance. Coverage and accuracy of what was answered: El-Yaniv and Wiener, "On the foundations of noise-free
-    selective classification", JMLR 11, 2010. `update` takes constant time. One thread updates; others may read
-    meanwhile, and see figures that are at most one event apart from each other.
+    An event's accuracy is 1 minus its error, which the task says: 0 or 1 where there are classes. "Interleaved
+    test-then-train" over a sliding window: Gama, Sebastiao and Rodrigues, "On evaluating stream learning algorithms",
+    Machine Learning 90, 2013. Coverage and accuracy of what was answered: El-Yaniv and Wiener, "On the foundations of
+    noise-free selective classification", JMLR 11, 2010. `update` takes constant time. One thread updates; others may
+    read meanwhile, and see figures that are at most one event apart from each other.
 
     Args:
         window: how many labelled events the window holds.
+        judge: of the task.
+        measure: the task's own figures; one that is empty.
         max_slices: how many pairs of slice and value have figures of their own. They are kept once met, so that their
             number is bounded over the whole life. Later pairs count as (slice, "other"), or as ("other", "other")
             where the slice has no pair of its own either.
     """
 
-    def __init__(self, window: int, *, max_slices: int = 100) -> None:
+    def __init__(self, window: int, judge: Judge, measure: Measure, *, max_slices: int = 100) -> None:
         self.window: deque[Scored] = deque(maxlen=window)
+        self.judge, self.measure = judge, measure
         self.max_slices = max_slices
         self._clear()
 
     def update(
         self,
-        predicted: str | None,
-        label: str,
-        probability: float,
+        said: Target | None,
+        label: Target,
         *,
-        confidence: float | None = None,
+        error: float,
+        loss: float,
+        confidence: float = math.nan,
         answered: bool | None = None,
         slices: Mapping[str, str] | None = None,
-    ) -> float:
+    ) -> None:
         """Take in one labelled event.
 
         Args:
-            predicted: what was served; None where there was no label to serve.
+            said: the essence of what was served; None where there was nothing to serve.
             label: what is true.
-            probability: what the model gave the label then.
-            confidence: what the model gave the label that was served; None or nan leaves the event out of
-                `calibration_error`.
-            answered: whether it was served as an answer to act upon; None: where there was a label.
+            error: how wrong that was, from 0 to 1.
+            loss: the label's negative log-likelihood (nats).
+            confidence: how sure the served answer was; nan leaves the event out of `calibration_error`.
+            answered: whether it was served as an answer to act upon; None: where something was served.
             slices: the slices that the event is in, by name.
-
-        Returns:
-            The event's loss: the label's negative log-probability (nats), at most -log(1e-6).
         """
-        loss = -math.log(max(CERTAINLY_WRONG, probability))  # in this order, nan counts as wrong
         pairs = tuple(dict.fromkeys(map(self._pair, slices.items()))) if slices else ()
-        answered = predicted is not None if answered is None else answered
-        entry = Scored(predicted, label, loss, math.nan if confidence is None else confidence, pairs, answered)
+        answered = said is not None if answered is None else answered
+        entry = Scored(said, label, error, loss, confidence, pairs, answered)
         if len(self.window) == self.window.maxlen:
             self._count(self.window[0], -1)
         self.window.append(entry)
         self._count(entry, 1)
         self.count += 1
-        self.correct += predicted == label
-        return loss
+        self._total += _units(1 - error)
 
-    def relabel(self, number: int, label: str, probability: float) -> bool:
+    def relabel(self, number: int, label: Target, loss: float) -> bool:
         """Measure an event of the window anew, since another label is true; return whether it is still there.
 
         Args:
             number: `count` once it had been taken in.
             label: what is true.
-            probability: what the model gave that label then.
+            loss: that label's, given what was served.
         """
         place = len(self.window) - 1 - (self.count - number)
         if place < 0:
             return False
         entry = self.window[place]
         self._count(entry, -1)
-        self.window[place] = changed = entry._replace(label=label, loss=-math.log(max(CERTAINLY_WRONG, probability)))
+        error = self.judge.error(entry.said, label)
+        self.window[place] = changed = entry._replace(label=label, error=error, loss=loss)
         self._count(changed, 1)
-        self.correct += (entry.predicted == label) - (entry.predicted == entry.label)
+        self._total += _units(1 - error) - _units(1 - entry.error)
         return True
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions in the window; nan before the first label."""
-        return self._correct / len(self.window) if self.window else math.nan
+        """Mean accuracy in the window; nan before the first label."""
+        n = len(self.window)
+        return self._right / (n * ONE) if n else math.nan
 
     @property
     def total_accuracy(self) -> float:
-        """Share of right predictions since the start; nan before the first label."""
-        return self.correct / self.count if self.count else math.nan
+        """Mean accuracy since the start; nan before the first label."""
+        return self._total / (self.count * ONE) if self.count else math.nan
 
     @property
     def coverage(self) -> float:
@@ -123,25 +127,19 @@ class Prequential:
 
     @property
     def answered_accuracy(self) -> float:
-        """Share of right predictions among those that were answered; nan while none was."""
+        """Mean accuracy of those that were answered; nan while none was."""
         answered = self._answered
-        return self._answered_right / answered if answered else math.nan
+        return self._answered_right / (answered * ONE) if answered else math.nan
 
     @property
     def loss(self) -> float:
-        """Mean negative log-probability (nats) of the labels in the window; at most -log(1e-6) an event."""
+        """Mean negative log-likelihood (nats) of the labels in the window; nan before the first."""
         losses = [entry.loss for entry in list(self.window)]
         return math.fsum(losses) / len(losses) if losses else math.nan
 
-    @property
-    def kappa(self) -> float:
-        """Cohen's kappa in the window; nan while only one label came and was predicted."""
-        n = len(self.window)
-        if not n:
-            return math.nan
-        predicted = dict(self._predicted)
-        chance = sum(count * predicted.get(label, 0) for label, count in dict(self._true).items()) / n**2
-        return (self.accuracy - chance) / (1 - chance) if chance < 1 else math.nan
+    def figures(self) -> Mapping[str, float]:
+        """Return the task's own figures, by name: of classes, `kappa`."""
+        return self.measure.figures()
 
     @property
     def calibration_error(self) -> float:
@@ -150,62 +148,66 @@ class Prequential:
         return sum(map(abs, self._gaps.copy())) / (n * ONE) if n else math.nan
 
     def slice_accuracy(self) -> dict[Pair, float]:
-        """Return the share of right predictions for each (slice, value) that the window holds events of."""
-        return {pair: right / n for pair, (right, n) in self._slices.copy().items()}
+        """Return the mean accuracy for each (slice, value) that the window holds events of."""
+        return {pair: right / (n * ONE) for pair, (right, n) in self._slices.copy().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is known, as tensors and JSON values."""
-        names = sorted({name for entry in self.window for name in (entry.predicted, entry.label) if name is not None})
-        number: dict[str | None, int] = {None: -1, **{name: n for n, name in enumerate(names)}}
-        pairs = list(dict.fromkeys(chain(self._pairs, *(entry.slices for entry in self.window))))
+        window = list(self.window)
+        pairs = list(dict.fromkeys(chain(self._pairs, *(entry.slices for entry in window))))
         place = {pair: n for n, pair in enumerate(pairs)}
+        targets = self.judge.targets_packed([*(entry.said for entry in window), *(entry.label for entry in window)])
+        halves = {name: torch.from_numpy(each) for name, each in targets.items() if isinstance(each, np.ndarray)}
         return {
             "count": self.count,
-            "correct": self.correct,
+            "correct": _plain(self._total),
             "own_pairs": len(self._pairs),
             "pairs": [list(pair) for pair in pairs],
-            "names": names,
-            "predicted": torch.tensor([number[entry.predicted] for entry in self.window], dtype=torch.int32),
-            "labels": torch.tensor([number[entry.label] for entry in self.window], dtype=torch.int32),
-            "losses": torch.tensor([entry.loss for entry in self.window], dtype=torch.float64),
-            "confidences": torch.tensor([entry.confidence for entry in self.window], dtype=torch.float64),
-            "answered": torch.tensor([entry.answered for entry in self.window], dtype=torch.bool),
-            "slices": torch.tensor([place[pair] for entry in self.window for pair in entry.slices], dtype=torch.int32),
-            "slice_counts": torch.tensor([len(entry.slices) for entry in self.window], dtype=torch.int32),
+            **targets,
+            "predicted": halves["labels"][: len(window)],
+            "labels": halves["labels"][len(window) :],
+            "losses": torch.tensor([entry.loss for entry in window], dtype=torch.float64),
+            "confidences": torch.tensor([entry.confidence for entry in window], dtype=torch.float64),
+            "answered": torch.tensor([entry.answered for entry in window], dtype=torch.bool),
+            "slices": torch.tensor([place[pair] for entry in window for pair in entry.slices], dtype=torch.int32),
+            "slice_counts": torch.tensor([len(entry.slices) for entry in window], dtype=torch.int32),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; where this window is shorter than the state's, its last events stay."""
         self._clear()
-        self.count, self.correct = int(state["count"]), int(state["correct"])
-        names = [*state["names"], None]  # -1 is the last
+        self.count, self._total = int(state["count"]), _units(state["correct"])
         pairs = [(str(name), str(value)) for name, value in state["pairs"]]
         self._pairs.update(dict.fromkeys(pairs[: int(state["own_pairs"])]))
         self._names.update(name for name, _ in self._pairs)
         ends = np.cumsum([0, *state["slice_counts"].tolist()]).tolist()
         places = state["slices"].tolist()
-        columns = [state[name].tolist() for name in ("predicted", "labels", "losses", "confidences")]
-        answers = state["answered"].tolist() if "answered" in state else [number >= 0 for number in columns[0]]
-        for row, (predicted, label, loss, confidence, answered) in enumerate(zip(*columns, answers, strict=True)):
+        said, labels = (
+            self.judge.targets_unpacked({**state, "labels": state[name].numpy()}) for name in ("predicted", "labels")
+        )
+        columns = [state[name].tolist() for name in ("losses", "confidences", "answered")]
+        for row, (mine, label, loss, confidence, answered) in enumerate(zip(said, labels, *columns, strict=True)):
+            assert label is not None
             own = tuple(pairs[place] for place in places[ends[row] : ends[row + 1]])
-            self.window.append(Scored(names[predicted], names[label], loss, confidence, own, answered))
+            error = self.judge.error(mine, label)
+            self.window.append(Scored(mine, label, error, loss, confidence, own, answered))
         for entry in self.window:
             self._count(entry, 1)
 
     def _clear(self) -> None:
+        for entry in self.window:
+            self.measure.count(entry.said, entry.label, -1)
         self.window.clear()
         self.count = 0
-        self.correct = 0
-        self._correct = 0
-        self._answered = 0
+        self._total = 0  # accuracy of all events, in units of 1 / ONE, as the next two
+        self._right = 0
         self._answered_right = 0
-        self._predicted: Counter[str | None] = Counter()
-        self._true: Counter[str] = Counter()
+        self._answered = 0
         self._confident = 0  # entries of the window that have a confidence
-        self._gaps = [0] * BINS  # by bin of confidence: right ones minus confidences, in units of 1 / ONE
+        self._gaps = [0] * BINS  # by bin of confidence: accuracies minus confidences, in units of 1 / ONE
         self._pairs: dict[Pair, None] = {}  # that have figures of their own, in order of arrival
         self._names: set[str] = set()
-        self._slices: dict[Pair, tuple[int, int]] = {}  # (right, all) in the window
+        self._slices: dict[Pair, tuple[int, int]] = {}  # (accuracy in units of 1 / ONE, all) in the window
 
     def _pair(self, pair: Pair) -> Pair:
         """Return what the pair is counted under; a new one gets figures of its own while there is room."""
@@ -219,21 +221,67 @@ class Prequential:
 
     def _count(self, entry: Scored, sign: int) -> None:
         """Count an entry that comes into the window (1) or leaves it (-1)."""
-        right = entry.predicted == entry.label
-        self._correct += sign * right
+        right = _units(1 - entry.error)
+        self._right += sign * right
         self._answered += sign * entry.answered
-        self._answered_right += sign * (entry.answered and right)
-        _add(self._predicted, entry.predicted, sign)
-        _add(self._true, entry.label, sign)
+        self._answered_right += sign * (right if entry.answered else 0)
+        self.measure.count(entry.said, entry.label, sign)
         if not math.isnan(entry.confidence):
             self._confident += sign
-            self._gaps[bin_of(entry.confidence)] += sign * (right * ONE - round(entry.confidence * ONE))
+            self._gaps[bin_of(entry.confidence)] += sign * (right - _units(entry.confidence))
         for pair in entry.slices:
             rights, n = self._slices.get(pair, (0, 0))
             if n + sign:
                 self._slices[pair] = (rights + sign * right, n + sign)
             else:
                 del self._slices[pair]
+
+
+class ServedAnswers:
+    """What was said of the last `size` events that were measured, and the number of each measurement: so a label that
+    turns out to be wrong is measured anew.
+
+    Args:
+        size: events; 0 keeps none.
+        judge: of the task: it says what is kept of an answer.
+    """
+
+    def __init__(self, size: int, judge: Judge) -> None:
+        self.size, self.judge = size, judge
+        self._kept: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, event_id: str, number: int, kept: bytes) -> None:
+        """Keep what was said of an event (the bytes of a `Judge.kept`), which was the measurement of this number."""
+        self._kept.pop(event_id, None)
+        self._kept[event_id] = number, kept
+        if len(self._kept) > self.size:
+            self._kept.popitem(last=False)
+
+    def find(self, event_id: str) -> tuple[int, Rows] | None:
+        """Return the number of an event's measurement, and what was said of it, (1,); None where it is not kept."""
+        found = self._kept.get(event_id)
+        return None if found is None else (found[0], np.frombuffer(found[1], self.judge.kept))
+
+    def remove(self, event_id: str) -> None:
+        """Keep what was said of an event no longer."""
+        self._kept.pop(event_id, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it, in columns."""
+        kept = np.frombuffer(b"".join(kept for _, kept in self._kept.values()), self.judge.kept)
+        numbers = torch.tensor([number for number, _ in self._kept.values()], dtype=torch.int64)
+        columns = {name: torch.from_numpy(each) for name, each in self.judge.columns(kept).items()}
+        return {"ids": list(self._kept), "numbers": numbers, **columns}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what another kept; of too many the last."""
+        arrays = {name: each.numpy() for name, each in state.items() if isinstance(each, torch.Tensor)}
+        kept = [row.tobytes() for row in self.judge.restored(arrays)]
+        found = list(zip(state["ids"], zip(state["numbers"].tolist(), kept, strict=True), strict=True))
+        self._kept = OrderedDict(found[max(0, len(found) - self.size) :])
 
 
 def bin_of(confidence: float) -> int:
@@ -253,7 +301,11 @@ def expected_calibration_error(confidence: npt.NDArray[np.float64], correct: npt
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _add(counter: Counter[Any], key: str | None, sign: int) -> None:
-    counter[key] += sign
-    if not counter[key]:
-        del counter[key]
+def _units(share: float) -> int:
+    """Return a share in units of 1 / ONE; whole numbers are exact."""
+    return round(share * ONE)
+
+
+def _plain(units: int) -> float | int:
+    """Return units as a number, an integer where it is one."""
+    return units // ONE if units % ONE == 0 else units / ONE

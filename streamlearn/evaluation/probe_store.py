@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from streamlearn.core.batch import Sample
+from streamlearn.core.target import Target
 from streamlearn.evaluation.cohorts import NEVER, RIGHT, WRONG
 from streamlearn.evaluation.prequential import expected_calibration_error
 
@@ -50,7 +51,8 @@ class ProbeStore:
 
     def answered(self, slot: int, right: bool, confidence: float) -> None:
         """Take in the answer to one probe."""
-        self._before[slot], self._now[slot], self._confidence[slot] = self._now[slot], right, confidence
+        now = RIGHT if right else WRONG
+        self._before[slot], self._now[slot], self._confidence[slot] = self._now[slot], now, confidence
 
     @property
     def negative_flip_ratio(self) -> float:
@@ -77,7 +79,7 @@ class ProbeStore:
             "confidence": torch.from_numpy(self._confidence[rows]),
         }
 
-    def load_state_dict(self, state: dict[str, Any], labels: Sequence[str]) -> None:
+    def load_state_dict(self, state: dict[str, Any], labels: Sequence[Target]) -> None:
         """Fill an empty store from slot 0 on; `labels` names the label of each sample of the state."""
         ends = np.cumsum([0, *state["lengths"].tolist()]).tolist()
         tokens = state["tokens"].numpy()

@@ -1,19 +1,21 @@
 """Probes: labelled events that are kept out of training, so that what is still known can be measured all the time."""
 
-import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field, model_validator
 
 from streamlearn.core import rng
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config
-from streamlearn.evaluation.cohorts import ENOUGH, FOLDS, Cohort, LabelProbes, Means, Result, share
+from streamlearn.core.target import Judge, Target
+from streamlearn.evaluation import forgetting
+from streamlearn.evaluation.cohorts import ENOUGH, FOLDS, Cohort, LabelProbes, Result
 from streamlearn.evaluation.probe_store import ProbeStore
 
 __all__ = ["Probes", "ProbesConfig", "Result"]
@@ -46,6 +48,9 @@ class ProbesConfig(Config):
         return self
 
 
+HALF = 0.5  # the accuracy from which an answer counts as right, where it may be half right
+
+
 class _Evaluation(NamedTuple):
     label: str
     cohort: int
@@ -55,6 +60,9 @@ class _Evaluation(NamedTuple):
 
 class Probes:
     """Chooses probes, says which are due, and measures forgetting on them without task boundaries.
+
+    Labels are told apart by their task's groups: a class, an entity type, a range of numbers. A "label" here is such a
+    group.
 
     A label's probes come in cohorts, and a complete cohort is only ever compared with itself: a model that does not
     change has a forgetting of exactly 0. The first cohort stays for ever. Each time a label has had twice as many
@@ -73,11 +81,12 @@ class Probes:
 
     Args:
         config: how many, and how often they are evaluated.
+        judge: of the task: it says which group a label is of.
         seed: of the choice.
     """
 
-    def __init__(self, config: ProbesConfig, *, seed: int) -> None:
-        self.config = config
+    def __init__(self, config: ProbesConfig, judge: Judge, *, seed: int) -> None:
+        self.config, self._judge, self._group = config, judge, judge.group
         self.refused_labels = 0  # that have no probes for want of room
         self._key = seed.to_bytes(16, "little")
         self._fold = config.per_label // FOLDS  # probes an evaluation
@@ -109,10 +118,12 @@ class Probes:
         if slot is not None:
             if self._store[slot].label == sample.label:
                 return True
+            self._labels[self._group(self._store[slot].label)].seen -= 1  # it was no event of that label
             self.remove(sample.id)
-        label = self._labels.get(sample.label)
+        name = self._group(sample.label)
+        label = self._labels.get(name)
         if label is None:
-            label = self._labels[sample.label] = LabelProbes()
+            label = self._labels[name] = LabelProbes()
         label.seen += 1
         if rng.share(sample.id, self._key, "probes") >= self.config.share:
             return False
@@ -122,7 +133,7 @@ class Probes:
         cohort.slots.append(self._store.add(sample))
         if not label.queued:
             label.queued = True
-            self._fresh.append(sample.label)
+            self._fresh.append(name)
         if len(cohort.slots) == self.config.per_label:
             self._complete(label, cohort)
         return True
@@ -131,7 +142,7 @@ class Probes:
         """Say whether an event of this id may become a probe once its label is known."""
         return bool(self.config.share) and rng.share(sample_id, self._key, "probes") < self.config.share
 
-    def replace(self, sample_id: str, label: str) -> Sample | None:
+    def replace(self, sample_id: str, label: Target) -> Sample | None:
         """Correct the label of a probe: it leaves its cohort, and is offered anew under its new label.
 
         Returns the sample where it is no probe any more, and may be learned; None where it is one, or never was.
@@ -151,7 +162,7 @@ class Probes:
         slot = self._store.slot_of.get(sample_id)
         if slot is None:
             return False
-        self._labels[self._store[slot].label].without(slot)
+        self._labels[self._group(self._store[slot].label)].without(slot)
         self._store.release(slot)
         return True
 
@@ -185,7 +196,7 @@ class Probes:
     def record(
         self,
         samples: Sequence[Sample],
-        correct: npt.NDArray[np.bool_],
+        correct: npt.NDArray[np.bool_] | npt.NDArray[np.float64],
         confidence: npt.NDArray[np.float64],
         *,
         known: int | None = None,
@@ -194,7 +205,7 @@ class Probes:
 
         Args:
             samples: what `due` returned.
-            correct: whether each was answered right, shape (n,).
+            correct: whether each was answered right, or its accuracy where an answer may be half right: shape (n,).
             confidence: what the model gave its answers, shape (n,).
             known: how many labels the model knows, for `forward_transfer`; those met here where not given.
         """
@@ -211,7 +222,7 @@ class Probes:
             held = set(cohort.held)
             found = {slot: answers[key] for key in each.ids if (slot := self._store.slot_of.get(key)) in held}
             for slot, (right, sure) in found.items():
-                self._store.answered(slot, right, sure)
+                self._store.answered(slot, right >= HALF, sure)
             score = (sum(right for right, _ in found.values()), len(found))
             if found or each.complete:
                 results.append(Result(each.label, each.cohort, cohort.evaluations if each.complete else -1, *score))
@@ -224,40 +235,21 @@ class Probes:
     @property
     def forgetting(self) -> float:
         """Mean of `class_forgetting` over its labels; nan without any."""
-        return _mean(self.class_forgetting().values())
+        return forgetting.mean(self.class_forgetting().values())
 
     def class_forgetting(self) -> dict[str, float]:
-        """Return by label how far its probe accuracy is below its best.
-
-        For a cohort: the best mean over five consecutive evaluations so far minus the last such mean. For a label: the
-        mean over its complete cohorts that have one, weighted by their size. Chaudhry et al., "Riemannian walk for
-        incremental learning", ECCV 2018, with the stream's own measurements in the place of tasks.
-        """
-        return {
-            label: _weighted([(size, means.best - means.last) for size, means in cohorts])
-            for label, cohorts in self._measured()
-        }
+        """Return by label how far its probe accuracy is below its best; see `forgetting.by_label`."""
+        return forgetting.by_label(self._labels.copy())
 
     @property
     def backward_transfer(self) -> float:
-        """Mean over the same labels of the last five-evaluation mean minus the first one; nan without any.
-
-        The online form of Lopez-Paz and Ranzato, "Gradient episodic memory for continual learning", NeurIPS 2017:
-        negative where labels were forgotten, positive where what came later helped them.
-        """
-        return _mean(
-            _weighted([(size, means.last - means.first) for size, means in cohorts]) for _, cohorts in self._measured()
-        )
+        """See `forgetting.online_backward_transfer`."""
+        return forgetting.online_backward_transfer(self._labels.copy())
 
     @property
     def forward_transfer(self) -> float:
-        """Mean over labels of the accuracy of the label's first evaluation minus chance; nan before any.
-
-        Chance is 1 / labels known then. The first evaluation is due in the batch that brings the label's first probe,
-        when the label's other events of that batch and before may have been learned: it reads how soon a new label is
-        answered, where the figure of Lopez-Paz and Ranzato, 2017, is taken before anything of it was learned.
-        """
-        return _mean(label.first for label in self._labels.copy().values() if label.first is not None)
+        """See `forgetting.online_forward_transfer`."""
+        return forgetting.online_forward_transfer(self._labels.copy())
 
     @property
     def negative_flip_ratio(self) -> float:
@@ -275,16 +267,13 @@ class Probes:
     def accuracy(self) -> dict[str, float]:
         """Return by label the share of right answers in its last five evaluations (or fewer), whichever the cohort."""
         held = self.counts()
-        return {name: share(of.recent) for name, of in self._labels.copy().items() if of.recent and name in held}
+        found = forgetting.recent_accuracy(self._labels.copy())
+        return {name: accuracy for name, accuracy in found.items() if name in held}
 
     def counts(self) -> dict[str, int]:
         """Return how many probes each label has."""
         counts = {name: len(label) for name, label in self._labels.copy().items()}
         return {name: count for name, count in counts.items() if count}
-
-    def sizes(self) -> dict[str, dict[int, int]]:
-        """Return by label the number and size of each cohort that is complete: what `continual.offline` needs."""
-        return {name: label.sizes() for name, label in self._labels.copy().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is known, as tensors and JSON values."""
@@ -298,6 +287,7 @@ class Probes:
             "largest": self._largest,
             "credit": self._credit,
             "store": self._store.state_dict([slot for _, slot in self._slots()]),
+            **self._packed_targets(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -319,13 +309,29 @@ class Probes:
         slots = iter(range(room * size))
         self._labels = {each["label"]: LabelProbes.of(each, slots) for each in state["labels"]}
         self._store = ProbeStore(room * size)
-        self._store.load_state_dict(state["store"], [name for name, _ in self._slots()])
+        self._store.load_state_dict(state["store"], self._unpacked_targets(state))
         self._fresh, self._rotation = deque(state["fresh"]), deque(state["rotation"])
         self._pending = [_Evaluation(*each) for each in state["pending"]]
         self._clock, self._largest, self._credit = state["clock"], state["largest"], state["credit"]
         self._room = room - cohorts
         self._extra = sum(max(len(label.cohorts) - 1, 0) for label in self._labels.values())
         self.refused_labels = sum(label.refused for label in self._labels.values())
+
+    def _packed_targets(self) -> dict[str, Any]:
+        """Return the probes' labels; nothing where each is its group's name, which is there already."""
+        labels = [self._store[slot].label for _, slot in self._slots()]
+        if all(label == name for label, (name, _) in zip(labels, self._slots(), strict=True)):
+            return {}
+        packed = self._judge.targets_packed(labels)
+        arrays = {name: torch.from_numpy(each) for name, each in packed.items() if isinstance(each, np.ndarray)}
+        return {"targets": {**packed, **arrays}}
+
+    def _unpacked_targets(self, state: dict[str, Any]) -> list[Target]:
+        if "targets" not in state:
+            return [name for name, _ in self._slots()]
+        packed = state["targets"]
+        arrays = {name: each.numpy() for name, each in packed.items() if isinstance(each, torch.Tensor)}
+        return [each for each in self._judge.targets_unpacked({**packed, **arrays}) if each is not None]
 
     def _slots(self) -> list[tuple[str, int]]:
         """Return every probe's label and slot, in the order of labels, cohorts and arrival."""
@@ -391,19 +397,3 @@ class Probes:
             _Evaluation(name, cohort.number, cohort.complete, [self._store[slot].id for slot in slots])
         )
         return True
-
-    def _measured(self) -> Iterator[tuple[str, list[tuple[int, Means]]]]:
-        """Yield each label that has complete cohorts with a mean over five evaluations: their sizes and means."""
-        for name, label in self._labels.copy().items():
-            measured = label.measured()
-            if measured:
-                yield name, measured
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return math.fsum(found) / len(found) if found else math.nan
-
-
-def _weighted(values: Sequence[tuple[int, float]]) -> float:
-    return math.fsum(size * value for size, value in values) / sum(size for size, _ in values)

@@ -77,13 +77,16 @@ class Learner:
     Args:
         config: see `LearnerConfig`.
         model: its head grows with the task's labels.
-        task: the loss, and the vocabulary of labels.
+        task: the loss, and what labels mean.
         strategy: how a batch becomes a loss.
         memory: what is rehearsed.
         seed: of the rehearsal and of dropout.
         stages: takes the time of the parts.
         correctable: of how many samples, the last ones, a closed form is to be able to take the label back.
         penalties: are added to the strategy's loss, where it has one.
+
+    Raises:
+        ConfigError: the strategy cannot learn the task.
     """
 
     def __init__(
@@ -94,10 +97,16 @@ class Learner:
         self.seed, self.stages = seed, stages
         # Where the encoder stands still there is nothing to hold.
         self.penalties = tuple(penalties) if strategy.descends and not strategy.frozen else ()
+        if strategy.needs_classes and not task.classes:
+            raise ConfigError(
+                "this strategy needs a task of classes, and the task has none",
+                where="strategy, task",
+                mend="choose er, derpp or finetune for this task",
+            )
         self.step = 0
         self.queue = SampleQueue(config.batch_size)
         self.novelty = ConformalNovelty()
-        model.head.grow(len(task.labels))
+        model.head.grow(task.outputs)
         freeze(model, config)
         strategy.bind(model, seed, correctable=correctable)
         self.optimizer = _optimizer(config, model, frozen=strategy.frozen)
@@ -148,7 +157,7 @@ class Learner:
     def update(self, samples: Sequence[Sample]) -> Update:
         """Learn one batch.
 
-        1. Labels never seen get a number and the head a row for each.
+        1. The task encodes the targets, and may find new classes there; the head gets a row for each.
         2. The strategy makes the loss, rehearsing from the memory; one optimizer step, unless loss or gradient is not
            finite. A strategy with a closed form has no loss: taking the batch in is its step.
         3. What has a closed form takes the batch in; how novel its samples were is noted. If any of the steps was
@@ -156,10 +165,12 @@ class Learner:
         4. Penalties whose time has come take the model as it is now for the past.
         """
         known = self.model.head.size
-        labels = np.array([self.task.labels.add(sample.label) for sample in samples])  # 1
-        self.model.head.grow(len(self.task.labels), self.optimizer)
-        batch = Batch(pad([sample.tokens for sample in samples]), labels, [sample.id for sample in samples])
-        if self.config.new_class == "mean" and self.strategy.descends and not self.strategy.frozen:
+        labels = self.task.encode([sample.label for sample in samples])  # 1
+        self.model.head.grow(self.task.outputs, self.optimizer)
+        tokens, groups = pad([sample.tokens for sample in samples]), self.task.group_numbers(labels)
+        batch = Batch(tokens, labels, [sample.id for sample in samples], groups=None if groups is labels else groups)
+        imprints = self.task.classes and self.strategy.descends and not self.strategy.frozen
+        if self.config.new_class == "mean" and imprints:
             initialise_rows(self.model, batch, known)
         before = self.step
         losses: list[float] = []
@@ -185,7 +196,7 @@ class Learner:
             novelty_scores = self.strategy.novelty_scores()
             if novelty_scores is None and first is not None and known:
                 novelty_scores = energy(first[: len(batch), :known])  # as it was served: without its new classes
-            self.novelty.learn(novelty_scores, labels)
+            self.novelty.learn(novelty_scores, groups)
         if losses and (self.strategy.rehearses or any(penalty.remembers for penalty in self.penalties)):
             with self.stages("remember"):
                 self.memory.note(noted)  # what gives way is decided by the newest losses
@@ -235,7 +246,7 @@ class Learner:
                 "step": self.step,
                 "optimizer": self.config.optimizer,
                 "trained": self.model.trained,
-                "labels": list(self.task.labels.names),
+                **self.task.state_dict(),
                 "rows": self.model.head.size,
                 **self.queue.state_dict(),
             },
@@ -250,7 +261,7 @@ class Learner:
         """
         self._check(state)
         own = state["learner"]
-        self.task.labels.load_state_dict({"names": own["labels"]})
+        self.task.load_state_dict(own)
         self.model.head.grow(own["rows"], self.optimizer)
         weights = {**state["weights"], **state["frozen"]}
         if self._trained_names() != set(state["weights"]) or not self.model.load_weights(weights):
@@ -282,14 +293,7 @@ class Learner:
         self.queue.load_state_dict(own)
 
     def _check(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        own, memory = state["learner"], state["memory"]
-        known = list(self.task.labels)
-        if own["labels"][: len(known)] != known[: len(own["labels"])] or len(known) > len(own["labels"]):
-            raise ConfigError(
-                f"the snapshot knows {len(own['labels'])} labels, and not those that are listed, in their order",
-                where="task.labels, model.name",
-                mend="go on with the labels that it began with, or give the changed learner a new `name`",
-            )
+        memory = state["memory"]
         if len(memory["ids"]) > self.memory.capacity or memory["tokens"].shape[1] != self.memory.width:
             raise ConfigError(
                 f"the snapshot's memory has {len(memory['ids'])} samples of up to {memory['tokens'].shape[1]} tokens",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from streamlearn.core.batch import Sample
+from streamlearn.core.target import Target, as_target
 
 
 class SampleQueue:
@@ -62,7 +63,7 @@ class SampleQueue:
         self.unlabelled = []
         return len(self.flush())
 
-    def relabel(self, sample_id: str, label: str) -> bool:
+    def relabel(self, sample_id: str, label: Target) -> bool:
         """Give a sample another label; return whether it is here."""
         for at, sample in enumerate(self.samples):
             if sample.id == sample_id:
@@ -91,4 +92,4 @@ def _rows(samples: Sequence[Sample]) -> list[list[Any]]:
 
 
 def _samples(rows: Sequence[Sequence[Any]]) -> list[Sample]:
-    return [Sample(sample_id, np.array(tokens, dtype=np.int64), label) for sample_id, label, tokens in rows]
+    return [Sample(sample_id, np.array(tokens, dtype=np.int64), as_target(label)) for sample_id, label, tokens in rows]

@@ -32,7 +32,7 @@ class Step:
 
     Args:
         model: what learns.
-        task: the loss, and the vocabulary of labels.
+        task: the loss, and what labels mean.
         step: the steps that were taken before.
         seed: of the rehearsal.
         replay_size: how many stored samples a rehearsal draws.
@@ -62,7 +62,7 @@ class Step:
             self.notes.losses.update(zip(batch.ids, losses.tolist(), strict=True))
 
     def labels(self, batch: Batch) -> torch.Tensor:
-        """Return the batch's labels on the model's device: (n,)."""
+        """Return the batch's labels, as the task encodes them, on the model's device: (n, ...)."""
         return torch.from_numpy(batch.labels).to(self.model.device)
 
     def rehearse(self, memory: ReplayMemory, batch: Batch, draw: int = 0) -> Batch:
@@ -70,6 +70,6 @@ class Step:
         purpose = f"rehearse.{draw}" if draw else "rehearse"
         with self._stages("rehearse", within="learn"):
             stream = rng.stream(self.seed, purpose, self.step)
-            replay = memory.sample(self._replay_size, stream, batch.labels)
+            replay = memory.sample(self._replay_size, stream, batch.group_numbers)
         self.notes.replayed += len(replay)
         return replay

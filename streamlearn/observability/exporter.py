@@ -10,8 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from streamlearn.core.refusal import Reason
 from streamlearn.core.timing import Histogram
-from streamlearn.stream.dead_letters import Reason
 
 if TYPE_CHECKING:
     from streamlearn.service.loop import Service
@@ -68,7 +68,7 @@ def _by(counts: Mapping[str, float], known: Iterable[str] = ()) -> list[Sample]:
 
 def _by_label(service: "Service", counts: Mapping[str, float]) -> list[Sample]:
     """One sample a label, up to `metrics.max_labels` of them in the order in which they became known."""
-    own = set(service.learner.task.labels.names[: service.root.metrics.max_labels])
+    own = set(service.learner.task.groups[: service.root.metrics.max_labels])
     bounded: Counter[str] = Counter()
     for label, count in counts.items():
         bounded[label if label in own or label == ABSTAINED else OTHER] += int(count)
@@ -77,7 +77,7 @@ def _by_label(service: "Service", counts: Mapping[str, float]) -> list[Sample]:
 
 def _fractions(service: "Service", values: Mapping[str, float]) -> list[Sample]:
     """One sample a label; those past `metrics.max_labels` are left out, since fractions do not add up."""
-    own = set(service.learner.task.labels.names[: service.root.metrics.max_labels])
+    own = set(service.learner.task.groups[: service.root.metrics.max_labels])
     return [((label,), value) for label, value in values.items() if label in own and not math.isnan(value)]
 
 
@@ -99,7 +99,7 @@ def _predictions(service: "Service") -> list[Sample]:
 
 
 def _memory(service: "Service") -> list[Sample]:
-    names, counts = list(service.learner.task.labels.names), service.learner.memory.counts()
+    names, counts = list(service.learner.task.groups), service.learner.memory.counts()
     return _by_label(service, {name: counts.get(number, 0) for number, name in enumerate(names)})
 
 
@@ -219,7 +219,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "prequential_kappa",
         "gauge",
         "Agreement of the last predictions and labels beyond chance (Cohen's kappa).",
-        lambda s: _if_known(s.prequential.kappa),
+        lambda s: _if_known(s.prequential.figures().get("kappa", math.nan)),
     ),
     Entry(
         "prequential_coverage",
@@ -343,7 +343,7 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry("pending_events", "gauge", "Events that wait for their label.", lambda s: _one(len(s.joiner.pending))),
     Entry("early_labels", "gauge", "Labels that wait for their event.", lambda s: _one(len(s.joiner.early))),
-    Entry("known_labels", "gauge", "Labels known to the model.", lambda s: _one(len(s.learner.task.labels))),
+    Entry("known_labels", "gauge", "Labels known to the model.", lambda s: _one(len(s.learner.task.groups))),
     Entry(
         "unknown_token_ratio",
         "gauge",

@@ -28,6 +28,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamlearn import __version__
+from streamlearn.core.target import Target
 from streamlearn.stream.events import Event, Prediction
 
 if TYPE_CHECKING:
@@ -218,10 +219,10 @@ def sample(service: "Service", now: float) -> Point:
         labels=service.prequential.count,
         dead_letters=totals.dead_letters.total(),
         accuracy=_known(service.prequential.accuracy),
-        kappa=_known(service.prequential.kappa),
+        kappa=_known(service.prequential.figures().get("kappa", math.nan)),
         forgetting=_known(service.probes.forgetting),
         lag=sum(service.source.lag().values()),
-        known_labels=len(service.learner.task.labels),
+        known_labels=len(service.learner.task.groups),
         learner_step=service.learner.step,
         drift=drift,
     )
@@ -297,7 +298,7 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
         "window": service.root.metrics.window,
         "accuracy": _known(prequential.accuracy),
         "total_accuracy": _known(prequential.total_accuracy),
-        "kappa": _known(prequential.kappa),
+        "kappa": _known(prequential.figures().get("kappa", math.nan)),
         "loss": _known(prequential.loss),
         "calibration_error": _known(prequential.calibration_error),
         "coverage": _known(prequential.coverage),
@@ -307,7 +308,7 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
         "forward_transfer": _known(probes.forward_transfer),
         "negative_flip_ratio": _known(probes.negative_flip_ratio),
         "probes": sum(probes.counts().values()),
-        "known_labels": len(service.learner.task.labels),
+        "known_labels": len(service.learner.task.groups),
         "memory_samples": len(service.learner.memory),
         "memory_capacity": service.learner.memory.capacity,
         "waiting_samples": len(service.learner.waiting),
@@ -333,7 +334,7 @@ def _labels(service: "Service") -> list[dict[str, Any]]:
             "forgetting": _known(forgetting.get(label)),
             "predictions": predictions.get(label, 0),
         }
-        for number, label in enumerate(service.learner.task.labels.names[: service.root.metrics.max_labels])
+        for number, label in enumerate(service.learner.task.groups[: service.root.metrics.max_labels])
     ]
 
 
@@ -354,7 +355,7 @@ def _drift(service: "Service") -> list[dict[str, Any]]:
     ]
 
 
-def _outcome(label: str | None, prediction: Prediction) -> str:
+def _outcome(label: Target | None, prediction: Prediction) -> str:
     if prediction.abstained:
         return "abstained"
     if label is None:

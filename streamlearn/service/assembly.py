@@ -33,7 +33,7 @@ from streamlearn.service.recovery import Recovery
 from streamlearn.service.snapshot_keeper import SnapshotKeeper
 from streamlearn.service.warm_start import WarmStart
 from streamlearn.serving.predictor import ServedModel
-from streamlearn.stream.events import EventDecoder
+from streamlearn.stream.decoders import EventDecoder
 from streamlearn.stream.fields import KEY
 from streamlearn.stream.joiner import Joiner
 from streamlearn.stream.kafka.admin import Admin
@@ -78,6 +78,7 @@ def assemble(
         policies.build(root.memory.policy),
         retrievals.build(root.memory.retrieval),
         max_outputs=root.limits.labels,
+        column=task.column,
     )
     strategy = strategies.build(root.strategy)
     correctable = root.joiner.correction_window if root.kafka.topics.labels is not None else 0
@@ -95,31 +96,28 @@ def assemble(
     )
     decoder = EventDecoder(
         root.fields,
-        labels=task.labels,
-        closed=task.labels.closed,
-        max_labels=root.limits.labels,
+        task.targets(root.limits.labels),
         max_bytes=root.limits.record_bytes,
     )
     predictor = ServedModel(model, task, strategy, top_k=root.serving.top_k, stages=stages, novelty=learner.novelty)
     measures = Measures(
-        Prequential(root.metrics.window),
-        Probes(root.probes, seed=root.seed),
+        Prequential(root.metrics.window, task, task.measure()),
+        Probes(root.probes, task, seed=root.seed),
         Monitor(root.drift.watched()) if root.drift.enabled else None,
         Novelty(root.limits.labels),
         memory=memory,
         served=predictor,
-        labels=task.labels,
         stages=stages,
         abstain_below=root.serving.abstain_below,
         correctable=min(correctable, root.metrics.window),
     )
     joiner = Joiner(
         root.joiner,
-        task.labels,
+        task,
         vocabulary_size=model.vocabulary_size,
         waits=root.kafka.topics.labels is not None,
     )
-    log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.labels))
+    log.info("%s on %s, %s, %d labels known", root.model.name, model.device, str(model.dtype)[6:], len(task.groups))
     return Service(
         root,
         source=TimeOrdered(source, root.limits.read_ahead),

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+from streamlearn.core.target import Target
 from streamlearn.learning.learner import Learner
 from streamlearn.service.measures import Measures
 
 
-def correct(corrections: Mapping[str, str], learner: Learner, measures: Measures) -> None:
+def correct(corrections: Mapping[str, Target], learner: Learner, measures: Measures) -> None:
     """Give samples that were handed out in earlier batches other labels, by id, in order.
 
     1. What was served is measured against the new label, while the prequential window and
@@ -23,11 +24,12 @@ def correct(corrections: Mapping[str, str], learner: Learner, measures: Measures
         _relabel(learner, sample_id, label)
 
 
-def _relabel(learner: Learner, sample_id: str, label: str) -> None:
+def _relabel(learner: Learner, sample_id: str, label: Target) -> None:
     if learner.queue.relabel(sample_id, label) or learner.stopped:  # 3
         return
     if sample_id in learner.memory or sample_id in learner.strategy.recent:  # 4
-        number = learner.task.labels.add(label)
-        learner.model.head.grow(len(learner.task.labels), learner.optimizer)
-        learner.strategy.correct(sample_id, number, len(learner.task.labels))
-        learner.memory.relabel(sample_id, number)
+        task, encoded = learner.task, learner.task.encode([label])
+        learner.model.head.grow(task.outputs, learner.optimizer)
+        group = int(task.group_numbers(encoded)[0])
+        learner.strategy.correct(sample_id, group, task.outputs)
+        learner.memory.relabel(sample_id, group, encoded[0])

@@ -2,19 +2,20 @@
 
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from streamlearn.core.batch import Sample
 from streamlearn.service.measures import ProbeSplit
 from streamlearn.serving.crash_isolation import KILLED
-from streamlearn.serving.predictor import Answer
+from streamlearn.serving.predictor import Reply
 from streamlearn.stream.dead_letters import DeadLetter
 from streamlearn.stream.dead_letters import crashed as dead
-from streamlearn.stream.events import DecodedEvents, Event, EventDecoder, Forget, Label, Place, Prediction
-from streamlearn.stream.joiner import Join, Joiner
-from streamlearn.stream.label_decoder import DecodedLabels, LabelDecoder
+from streamlearn.stream.decoders import DecodedEvents, DecodedLabels, EventDecoder, LabelDecoder
+from streamlearn.stream.events import Event, Forget, Label, Prediction
+from streamlearn.stream.join import Join, Letter
+from streamlearn.stream.joiner import Joiner
 from streamlearn.stream.pending import Served
-from streamlearn.stream.transport import Record
+from streamlearn.stream.transport import Place, Record
 
 
 class Decoded(NamedTuple):
@@ -52,7 +53,7 @@ class Prepared(NamedTuple):
     came: Decoded
     events: Sequence[Event]  # that were answered
     predictions: Sequence[Prediction]
-    answer: Answer
+    reply: Reply
     dead_letters: Sequence[DeadLetter]
     join: Join
     seen: ProbeSplit
@@ -72,7 +73,7 @@ class Prepared(NamedTuple):
             if number >= 0 and row is None:  # it has no letter: the model could not take it
                 continue
             if row is not None and event.id not in passed:
-                found.append((bisect_left(places, place), Sample(event.id, self.answer.tokens[row], "")))
+                found.append((bisect_left(places, place), Sample(event.id, self.reply.tokens[row], "")))
             place += 1
         return found
 
@@ -82,7 +83,7 @@ class Prepared(NamedTuple):
         came = self.came
         if not self.dead_letters:
             return self.seen.letters
-        letters = dict.fromkeys((record[:3] for record in came.records), "d")
+        letters: dict[tuple[Any, ...], str] = dict.fromkeys((record[:3] for record in came.records), Letter.DEAD)
         gone = {each.record[:3] for each in self.dead_letters}
         places = [each.source for part in (came.events, came.labels) for each in part if each.source not in gone]
         letters.update(zip(places, self.seen.letters, strict=True))
@@ -103,7 +104,7 @@ class Intake:
 
     def __init__(self, decoder: EventDecoder, joiner: Joiner, labels: str | None) -> None:
         self.decoder, self.joiner, self._topic = decoder, joiner, labels
-        self._labels = LabelDecoder(decoder)
+        self._labels = LabelDecoder(decoder.fields, decoder.targets, max_bytes=decoder.max_bytes)
 
     def decode(self, records: Sequence[Record], crashed: Collection[Place] | None = None) -> Decoded:
         """Decode the records, and say which events are new.
@@ -137,7 +138,7 @@ class Intake:
         )
 
     def join(
-        self, came: Decoded, answered: Sequence[Event], predictions: Sequence[Prediction], answer: Answer, now: float
+        self, came: Decoded, answered: Sequence[Event], predictions: Sequence[Prediction], reply: Reply, now: float
     ) -> Join:
         """Join the events and labels of a batch with each other, and with what waits.
 
@@ -145,7 +146,7 @@ class Intake:
             came: the batch.
             answered: its new events, but for those that the model could not take.
             predictions: what is said of them.
-            answer: what the model says of them.
+            reply: what the model replied.
             now: the batch's.
         """
         events, rows = came.events, came.rows
@@ -153,7 +154,7 @@ class Intake:
             there = {event.source: row for row, event in enumerate(answered)}
             kept = [at for at, event in enumerate(events) if rows[at] < 0 or event.source in there]
             events, rows = [events[at] for at in kept], [there.get(events[at].source, -1) for at in kept]
-        return self.joiner.join(events, rows, Served(predictions, answer.tokens, answer.scores), came.labels, now)
+        return self.joiner.join(events, rows, Served(predictions, reply.tokens, reply.answer), came.labels, now)
 
 
 def _merged(decoded: DecodedEvents) -> Sequence[Event | Forget]:

@@ -36,12 +36,12 @@ from streamlearn.service.totals import Totals
 from streamlearn.serving.crash_isolation import CrashIsolation
 from streamlearn.serving.label_requests import LabelRequests
 from streamlearn.serving.predictions import predictions
-from streamlearn.serving.predictor import Answer, Predictor
+from streamlearn.serving.predictor import Predictor, Reply
 from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
 from streamlearn.stream.dead_letters import crashed as dead
-from streamlearn.stream.events import Event, Place, Prediction, encode_predictions
+from streamlearn.stream.events import Event, Prediction, encode_predictions
 from streamlearn.stream.time_ordered import TimeOrdered
-from streamlearn.stream.transport import Range, Record, TopicPartition, canonical, ranges
+from streamlearn.stream.transport import Place, Range, Record, TopicPartition, canonical, ranges
 
 log = logging.getLogger(__name__)
 
@@ -264,12 +264,12 @@ class Service:
         then."""
         with self.stages("decode"):
             came = self.intake.decode(records, crashed)
-        events, answer, failures = self._answer(self.predictor, came.new, crashed)
+        events, reply, failures = self._answer(self.predictor, came.new, crashed)
         by_place = {Place(*record[:3]): record for record in records} if failures else {}
         crashes = [dead(by_place[place], error) for place, error in (failures or {}).items()]
-        said = self._predictions(events, answer)
+        said = self._predictions(events, reply)
         with self.stages("join"):
-            join = self.intake.join(came, events, said, answer, now)
+            join = self.intake.join(came, events, said, reply, now)
             # Before probes are chosen, since an id that was forgotten may come again. It counts though nothing is
             # committed yet, as the join does: where the commit fails the process ends.
             if join.forgotten and (waited := erase(join.forgotten, self.learner, self.measures)):
@@ -278,7 +278,7 @@ class Service:
             came,
             events,
             said,
-            answer,
+            reply,
             [*came.dead_letters, *crashes],
             join,
             self.measures.split_probes(join),
@@ -288,7 +288,7 @@ class Service:
     def _publish(self, batch: Prepared, now: float) -> None:
         topics, outgoing = self.root.kafka.topics, {}
         with self.stages("encode"):
-            outgoing[topics.predictions] = encode_predictions(batch.predictions, now)
+            outgoing[topics.predictions] = encode_predictions(batch.predictions, self.learner.task.fields, now)
             outgoing[topics.dead_letters] = [
                 encode_dead_letter(each, self._dead_letter_bytes) for each in batch.dead_letters
             ]
@@ -322,10 +322,10 @@ class Service:
         """Measure and learn what was committed: the same whether it is done now or again."""
         quiet = self.progress is not None
         self._count(batch)
-        self._warn(batch.events, batch.answer, quiet=quiet)
+        self._warn(batch.events, batch.reply, quiet=quiet)
         self.purging |= self.root.snapshots.purge_on_forget and bool(batch.join.forgotten)
         correct(batch.join.corrections, self.learner, self.measures)
-        self.measures.measure(batch.events, batch.predictions, batch.answer, batch.join, quiet=quiet)
+        self.measures.measure(batch.events, batch.predictions, batch.reply, batch.join, quiet=quiet)
         unlabelled: Sequence[tuple[int, Sample]] = ()
         if (
             learn_unlabelled and self.learner.strategy.learns_unlabelled
@@ -400,7 +400,7 @@ class Service:
         accuracy, forgetting = self.prequential.total_accuracy, self.probes.forgetting
         counts = self._counts()
         others = {
-            "known_labels": len(self.learner.task.labels),
+            "known_labels": len(self.learner.task.groups),
             "pending_events": len(self.joiner.pending),
             "early_labels": len(self.joiner.early),
             "prequential_accuracy": None if math.isnan(accuracy) else accuracy,
@@ -425,24 +425,24 @@ class Service:
             "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},
         }
 
-    def _predictions(self, events: Sequence[Event], answer: Answer) -> list[Prediction]:
+    def _predictions(self, events: Sequence[Event], reply: Reply) -> list[Prediction]:
         serving = self.root.serving
         made = predictions(
             events,
-            answer,
-            self.learner.task.labels.names,
+            reply,
+            self.learner.task,
             step=self.learner.step,
             champion=self.champion_step,
             abstain_below=serving.abstain_below,
             novel_share=serving.novel_share,
         )
-        return self.requests.mark(events, answer, made)
+        return self.requests.mark(events, reply, made)
 
-    def _warn(self, events: Sequence[Event], answer: Answer, *, quiet: bool) -> None:
+    def _warn(self, events: Sequence[Event], reply: Reply, *, quiet: bool) -> None:
         """Say once what makes a stream less useful than its owner may think."""
         totals = self.totals
-        totals.tokens += sum(map(len, answer.tokens))
-        totals.unknown_tokens += int(answer.unknown.sum())
+        totals.tokens += sum(map(len, reply.tokens))
+        totals.unknown_tokens += int(reply.unknown.sum())
         if quiet:
             return
         if "ids" not in self._warned and any(not event.has_own_id for event in events):

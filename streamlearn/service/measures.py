@@ -7,18 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamlearn.core.batch import IntArray, Sample
-from streamlearn.core.scores import TOP_SCORES, pack_top_scores, probability
+from streamlearn.core.target import Judged, Rows, Target
 from streamlearn.core.timing import Stages
-from streamlearn.core.vocabulary import Labels
-from streamlearn.evaluation.answers import Answers
 from streamlearn.evaluation.drift import Detection, Monitor, Novelty
-from streamlearn.evaluation.prequential import Prequential
+from streamlearn.evaluation.prequential import Prequential, ServedAnswers
 from streamlearn.evaluation.probes import Probes, Result
 from streamlearn.learning.memory import ReplayMemory
 from streamlearn.model.model import Model
-from streamlearn.serving.predictor import Answer, ServedModel
+from streamlearn.serving.predictor import Reply, ServedModel
 from streamlearn.stream.events import Event, Prediction
-from streamlearn.stream.joiner import Join
+from streamlearn.stream.join import Join, Letter
 from streamlearn.stream.pending import Joined
 
 log = logging.getLogger(__name__)
@@ -43,7 +41,6 @@ class Measures:
         novelty: how far an event is from every class.
         memory: what was learned and is rehearsed.
         served: the model that answers the probes.
-        labels: the task's vocabulary.
         stages: takes the time.
         abstain_below: the score below which a prediction was no answer to act upon.
         correctable: of how many labelled events a corrected label is measured anew.
@@ -58,14 +55,15 @@ class Measures:
         *,
         memory: ReplayMemory,
         served: ServedModel,
-        labels: Labels,
         stages: Stages,
         abstain_below: float = 0.0,
         correctable: int = 0,
     ) -> None:
-        self.abstain_below, self.answers = abstain_below, Answers(correctable)
+        self.abstain_below = abstain_below
+        self.task = served.task
+        self.answers = ServedAnswers(correctable, self.task)
         self.prequential, self.probes, self.monitor, self.novelty = prequential, probes, monitor, novelty
-        self.memory, self.served, self.labels, self.stages = memory, served, labels, stages
+        self.memory, self.served, self.stages = memory, served, stages
         self.detections: list[Detection] = []  # those of the last batch
 
     @property
@@ -84,14 +82,14 @@ class Measures:
             if sample.id in self.memory or not self.probes.offer(sample):
                 samples.append(sample)
             else:
-                letters[place] = "p" if letters[place] == "l" else "P"
+                letters[place] = Letter.PROBE if letters[place] == Letter.LEARNED else Letter.PROBE.upper()
         return ProbeSplit(samples, len(join.samples) - len(samples), "".join(letters))
 
     def measure(
         self,
         events: Sequence[Event],
         predictions: Sequence[Prediction],
-        answer: Answer,
+        reply: Reply,
         join: Join,
         *,
         quiet: bool = False,
@@ -103,12 +101,13 @@ class Measures:
         """
         told = join.told
         with self.stages("evaluate"):
-            errors, losses = self._compare(events, predictions, answer, told)
-            self._compare_late(join.late, errors, losses)
+            errors, losses = self._compare(events, predictions, reply, told)
+            late = self._compare_late(join.late)
+            errors, losses = [*errors, *late[0]], [*losses, *late[1]]
         with self.stages("drift"):
             self.detections = []
             if self.monitor is not None and (events or join.late):
-                self._watch(self.monitor, events, predictions, answer, told)
+                self._watch(self.monitor, events, predictions, reply, told)
                 self._learn_late(join.late)
                 self.detections += self.monitor.observe_labelled(errors, losses)
         for each in () if quiet else self.detections:
@@ -121,7 +120,7 @@ class Measures:
         self.probes.remove(event_id)
         self.answers.remove(event_id)
 
-    def correct(self, event_id: str, label: str) -> bool:
+    def correct(self, event_id: str, label: Target) -> bool:
         """Measure what was served anew against another label, in the prequential window; return whether it is there.
 
         What the drift detectors saw they have seen.
@@ -129,14 +128,15 @@ class Measures:
         found = self.answers.find(event_id)
         if found is None:
             return False
-        return self.prequential.relabel(found[0], label, probability(found[1], self.labels.numbers([label])[0]))
+        number, kept = found
+        return self.prequential.relabel(number, label, self.task.judge(kept, [label]).losses[0])
 
     def learn_classes(self, events: Sequence[Event], tokens: Sequence[IntArray]) -> None:
         """Get to know the classes of labelled events that nobody asked about: what is like them is not far off."""
         rows = [row for row, event in enumerate(events) if event.label is not None]
         if self.monitor is not None and rows:
             embeddings = self.model.word_means([tokens[row] for row in rows])
-            self.novelty.learn(embeddings, [str(events[row].label) for row in rows])
+            self.novelty.learn(embeddings, [self.task.group(events[row].label) for row in rows])
 
     def probe(self, labelled: int) -> list[Result]:
         """Let the served model answer the probes that are due after so many more labelled events."""
@@ -146,11 +146,12 @@ class Measures:
             due = self.probes.due(labelled)
             if not due:
                 return []
-            scores = self.served.task.scores(self.served.output([sample.tokens for sample in due]), 1)
-            numbers = [self.labels.number(sample.label) for sample in due]
-            correct = np.array([number == top for number, top in zip(numbers, scores.top[:, 0].tolist(), strict=True)])
-            confidence = scores.top_scores[:, 0].astype(np.float64)
-            return self.probes.record(due, correct, confidence, known=len(self.labels))
+            answer = self.task.answer(self.served.output([sample.tokens for sample in due]), 1)
+            judged = answer.judged(range(len(due)), [sample.label for sample in due])
+            accuracies = 1 - np.array(judged.errors)
+            sure = np.array(judged.confidences)
+            right = accuracies.astype(bool) if np.isin(accuracies, (0, 1)).all() else accuracies
+            return self.probes.record(due, right, sure, known=len(self.task.groups))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every measure."""
@@ -166,8 +167,7 @@ class Measures:
         """Take over the state of every measure."""
         self.prequential.load_state_dict(state["prequential"])
         self.probes.load_state_dict(state["probes"])
-        if "answers" in state:  # else no label of the past can be measured anew
-            self.answers.load_state_dict(state["answers"])
+        self.answers.load_state_dict(state["answers"])
         self.novelty.load_state_dict(state["novelty"])
         if self.monitor is not None and state["monitor"] is not None:
             self.monitor.load_state_dict(state["monitor"])
@@ -176,63 +176,87 @@ class Measures:
         self,
         events: Sequence[Event],
         predictions: Sequence[Prediction],
-        answer: Answer,
-        told: Sequence[tuple[int, str]],
+        reply: Reply,
+        told: Sequence[tuple[int, Target]],
     ) -> tuple[list[float], list[float]]:
-        errors, losses = [], []
-        kept = _kept(answer, [row for row, _ in told]) if self.answers.size else {}
-        for row, label in told:
-            event, predicted = events[row], predictions[row]
-            number, scores = self.labels.number(label), answer.scores
-            known = scores is not None and number is not None and number < scores.probabilities.shape[1]
-            probability = float(scores.probabilities[row, number]) if scores is not None and known else 0.0
-            loss = self.prequential.update(
-                predicted.label, label, probability, confidence=predicted.score, answered=not predicted.abstained,
-                slices=event.slices,
-            )  # fmt: skip
-            if self.answers.size and event.has_own_id:
-                self.answers.add(event.id, self.prequential.count, kept[row])
-            if predicted.label is not None:  # an abstention says nothing of the world
-                errors.append(float(predicted.label != label))
-                losses.append(loss)
-        return errors, losses
+        if not told:
+            return [], []
+        rows, labels = [row for row, _ in told], [label for _, label in told]
+        if reply.answer is None:
+            kept = self.task.unknown(len(rows))
+            judged = self.task.judge(kept, labels)
+        else:
+            kept = reply.answer.kept(rows) if self.answers.size else self.task.unknown(0)
+            judged = reply.answer.judged(rows, labels)
+        return self._take_in(
+            judged,
+            labels,
+            slices=[events[row].slices for row in rows],
+            answered=[not predictions[row].abstained for row in rows],
+            ids=[events[row].id if events[row].has_own_id else None for row in rows],
+            kept=_each(kept),
+        )
 
-    def _compare_late(self, late: Sequence[Joined], errors: list[float], losses: list[float]) -> None:
-        for each in late:
-            answered = each.predicted is not None and each.score >= self.abstain_below
-            loss = self.prequential.update(
-                each.predicted,
-                each.sample.label,
-                each.probability,
-                confidence=each.score,
-                answered=answered,
-                slices=each.slices,
+    def _compare_late(self, late: Sequence[Joined]) -> tuple[list[float], list[float]]:
+        if not late:
+            return [], []
+        labels = [each.sample.label for each in late]
+        judged = self.task.judge(np.frombuffer(b"".join([each.kept for each in late]), self.task.kept), labels)
+        answered = [
+            said is not None and not confidence < self.abstain_below
+            for said, confidence in zip(judged.said, judged.confidences, strict=True)
+        ]
+        return self._take_in(
+            judged,
+            labels,
+            slices=[each.slices for each in late],
+            answered=answered,
+            ids=[each.sample.id for each in late],
+            kept=[each.kept for each in late],
+        )
+
+    def _take_in(
+        self,
+        judged: Judged,
+        labels: Sequence[Target],
+        *,
+        slices: Sequence[Mapping[str, str]],
+        answered: Sequence[bool],
+        ids: Sequence[str | None],
+        kept: Sequence[bytes],
+    ) -> tuple[list[float], list[float]]:
+        """Take in labelled events, in columns; return the errors and losses of those for which something was served: an
+        abstention says nothing of the world."""
+        columns = zip(labels, *judged, slices, answered, strict=True)
+        for row, (label, said, error, loss, confidence, own, acted) in enumerate(columns):
+            self.prequential.update(
+                said, label, error=error, loss=loss, confidence=confidence, answered=acted, slices=own
             )
-            if self.answers.size:
-                self.answers.add(each.sample.id, self.prequential.count, each.top_scores)
-            if each.predicted is not None:
-                errors.append(float(each.predicted != each.sample.label))
-                losses.append(loss)
+            event_id = ids[row]
+            if self.answers.size and event_id is not None:
+                self.answers.add(event_id, self.prequential.count, kept[row])
+        served = [row for row, said in enumerate(judged.said) if said is not None]
+        return [judged.errors[row] for row in served], [judged.losses[row] for row in served]
 
     def _watch(
         self,
         monitor: Monitor,
         events: Sequence[Event],
         predictions: Sequence[Prediction],
-        answer: Answer,
-        told: Sequence[tuple[int, str]],
+        reply: Reply,
+        told: Sequence[tuple[int, Target]],
     ) -> None:
         if not events:
             return
-        embeddings = self.model.word_means(answer.tokens)
+        embeddings = self.model.word_means(reply.tokens)
         novelty = self.novelty.score(embeddings)
         if told:
-            self.novelty.learn(embeddings[[row for row, _ in told]], [label for _, label in told])
+            self.novelty.learn(embeddings[[row for row, _ in told]], [self.task.group(label) for _, label in told])
         self.detections += monitor.observe(
             embeddings,
             np.array([np.nan if prediction.score is None else prediction.score for prediction in predictions]),
             [prediction.label for prediction in predictions],
-            answer.unknown / np.maximum([len(row) for row in answer.tokens], 1),
+            reply.unknown / np.maximum([len(row) for row in reply.tokens], 1),
             novelty,
         )
 
@@ -240,12 +264,12 @@ class Measures:
         if late:
             samples = [each.sample for each in late]
             self.novelty.learn(
-                self.model.word_means([each.tokens for each in samples]), [each.label for each in samples]
+                self.model.word_means([each.tokens for each in samples]),
+                [self.task.group(each.label) for each in samples],
             )
 
 
-def _kept(answer: Answer, rows: Sequence[int]) -> dict[int, bytes]:
-    """Return what is kept of some answers, for corrections, by row."""
-    said = None if answer.scores is None else answer.scores.probabilities[list(rows)]
-    packed, size = pack_top_scores(said, len(rows)).tobytes(), TOP_SCORES.itemsize
-    return {row: packed[at * size : (at + 1) * size] for at, row in enumerate(rows)}
+def _each(rows: Rows) -> list[bytes]:
+    """Return the bytes of each row."""
+    data, size = rows.tobytes(), rows.dtype.itemsize
+    return [data[at : at + size] for at in range(0, len(data), size)]

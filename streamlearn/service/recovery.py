@@ -20,8 +20,7 @@ from streamlearn.durability.refetch import Refetch
 from streamlearn.durability.snapshots import DamagedSnapshotError, Snapshots
 from streamlearn.service.loop import Progress, Service, Turn
 from streamlearn.service.warm_start import WarmStart
-from streamlearn.stream.events import Place
-from streamlearn.stream.transport import Source, TopicPartition
+from streamlearn.stream.transport import Place, Source, TopicPartition
 
 log = logging.getLogger(__name__)
 

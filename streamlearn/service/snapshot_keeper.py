@@ -14,7 +14,7 @@ from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.snapshots import SnapshotError, Snapshots
 from streamlearn.service.loop import Service
 from streamlearn.service.recovery import place_of
-from streamlearn.stream.events import Place
+from streamlearn.stream.transport import Place
 
 log = logging.getLogger(__name__)
 

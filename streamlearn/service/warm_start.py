@@ -17,9 +17,10 @@ from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints, journal
 from streamlearn.service.loop import Progress, Service, Turn, Warmed
 from streamlearn.service.measures import ProbeSplit
-from streamlearn.serving.predictor import Answer
-from streamlearn.stream.events import DecodedEvents, Event, EventDecoder
-from streamlearn.stream.joiner import Join
+from streamlearn.serving.predictor import Reply
+from streamlearn.stream.decoders import DecodedEvents, EventDecoder
+from streamlearn.stream.events import Event
+from streamlearn.stream.join import Join, Letter
 from streamlearn.stream.labelled_files import Row, WarmFile
 from streamlearn.stream.transport import Record, ranges
 
@@ -57,7 +58,7 @@ class Part(NamedTuple):
     start: int
     digest: str
     events: Sequence[Event]
-    answer: Answer
+    reply: Reply
     seen: ProbeSplit
     taken: str
 
@@ -133,7 +134,7 @@ class WarmStart:
             )
             with service.stages("commit"):
                 service.publisher.commit(record)  # 3
-            service.warm(part.done, part.events, part.seen, part.answer.tokens, record.now)  # 4
+            service.warm(part.done, part.events, part.seen, part.reply.tokens, record.now)  # 4
             failpoints.reach("warmed")
             done = part.done
             service.warming = Progress(done.next, done.rows)
@@ -142,7 +143,7 @@ class WarmStart:
             if time.monotonic() - told >= REPORT_SECONDS:
                 told = time.monotonic()
                 log.info("warm start: %d of %d rows", done.next, done.rows)
-        log.info("warm start: %d rows, %d labels known", done.rows, len(service.learner.task.labels))
+        log.info("warm start: %d rows, %d labels known", done.rows, len(service.learner.task.groups))
         return True
 
     def again(self, service: Service, record: journal.Warm, *, learn: bool = True, lossy: bool = False) -> Turn | None:
@@ -168,7 +169,7 @@ class WarmStart:
         if not learn:
             service.totals.labels["discarded"] += service.learner.drop() + len(seen.samples)
             seen = seen._replace(samples=[])
-        return service.warm(part.done, part.events, seen, part.answer.tokens, record.now)
+        return service.warm(part.done, part.events, seen, part.reply.tokens, record.now)
 
     def require(self, record: journal.Warm, *, lossy: bool = False) -> None:
         """See that the file of which the journal tells is there, or that `lossy` goes on without it.
@@ -185,12 +186,10 @@ class WarmStart:
             ConfigError: it cannot be read, or no row of it can be learned.
         """
         found, file = Survey(self._sha256), self._opened()
-        root, labels = service.root, service.learner.task.labels
+        root = service.root
         decoder = EventDecoder(
             root.fields,
-            labels=labels,
-            closed=labels.closed,
-            max_labels=root.limits.labels,
+            service.learner.task.targets(root.limits.labels),
             max_bytes=root.limits.record_bytes,
         )
         rows = enumerate(file.rows())
@@ -226,17 +225,17 @@ class WarmStart:
         events = decoded.events
         with service.stages("tokenize"):
             tokens, unknown = service.learner.model.tokenize([event.text for event in events])
-        answer = Answer(tokens, None, unknown)
+        reply = Reply(tokens, None, unknown)
         join = Join()
         for event, row in zip(events, tokens, strict=True):
             if event.label is not None:
                 join.hand_out(Sample(event.id, row, event.label))
-            join.letters.append("-" if event.label is None else "l")
+            join.letters.append(Letter.UNLABELLED if event.label is None else Letter.LEARNED)
         seen = service.measures.split_probes(join)
         letters = {event.source.offset: letter for event, letter in zip(events, seen.letters, strict=True)}
         (found,) = ranges(self._records(some))
         taken = "".join(letters.get(at, "d") for at, _ in some)
-        return Part(done._replace(next=end), done.next, found.digest, events, answer, seen, taken)
+        return Part(done._replace(next=end), done.next, found.digest, events, reply, seen, taken)
 
     def _decoded(self, decoder: EventDecoder, some: Sequence[tuple[int, Row]]) -> DecodedEvents:
         """Decode rows as events are; one that names no id gets one that no event can have."""

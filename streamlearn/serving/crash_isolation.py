@@ -5,8 +5,9 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from streamlearn.core.errors import StreamlearnError
-from streamlearn.serving.predictor import Answer, Predictor, joined
-from streamlearn.stream.events import Event, Place
+from streamlearn.serving.predictor import Predictor, Reply, joined
+from streamlearn.stream.events import Event
+from streamlearn.stream.transport import Place
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +16,11 @@ KILLED = "the process died of it time and again"
 
 
 class Answered(NamedTuple):
-    """The events that were answered, the answers, and the errors of the others: None where the batch was answered at
+    """The events that were answered, the reply, and the errors of the others: None where the batch was answered at
     once, which rounds otherwise than one by one."""
 
     events: list[Event]
-    answer: Answer
+    reply: Reply
     failures: dict[Place, Exception | str] | None
 
 
@@ -48,21 +49,21 @@ class CrashIsolation:
             return Answered(events, joined([]), None if crashed is None else {})
         if crashed is None:
             try:
-                answer = predictor.predict([event.text for event in events])
+                reply = predictor.predict([event.text for event in events])
             except Exception as error:  # noqa: BLE001 - whatever a model throws, the stream goes on
                 log.warning("the model failed on a batch (%s); taking its events one by one", type(error).__name__)
             else:
                 self._crashes = 0
-                return Answered(events, answer, None)
+                return Answered(events, reply, None)
         taken: list[Event] = []
-        answers: list[Answer] = []
+        replies: list[Reply] = []
         failures: dict[Place, Exception | str] = {}
         for event in events:
             if crashed is not None and event.source in crashed:
                 failures[event.source] = KILLED
                 continue
             try:
-                answers.append(predictor.predict([event.text]))
+                replies.append(predictor.predict([event.text]))
             except Exception as error:
                 failures[event.source] = error
                 self._crashes += 1
@@ -75,4 +76,4 @@ class CrashIsolation:
             else:
                 self._crashes = 0
                 taken.append(event)
-        return Answered(taken, joined(answers), failures)
+        return Answered(taken, joined(replies), failures)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from streamlearn.core import rng
 from streamlearn.core.registry import Config
-from streamlearn.serving.predictor import Answer
+from streamlearn.serving.predictor import Reply
 from streamlearn.stream.events import Event, Prediction
 
 WINDOW = 1000  # the latest events, which say what doubt is high
@@ -68,7 +68,7 @@ class LabelRequests:
         recent = self.recent.copy()
         return sum(recent) / len(recent) if recent else float("nan")
 
-    def mark(self, events: Sequence[Event], answer: Answer, made: list[Prediction]) -> list[Prediction]:
+    def mark(self, events: Sequence[Event], reply: Reply, made: list[Prediction]) -> list[Prediction]:
         """Return the predictions with what is asked for; as they are where no budget is set.
 
         An event that has its label already, or no id by which one would find it, is passed over: it is neither asked
@@ -76,7 +76,7 @@ class LabelRequests:
         """
         if not self.config.budget:
             return made
-        doubts = doubt(answer, [each.novel for each in made])
+        doubts = doubt(reply, [each.novel for each in made])
         return [
             prediction._replace(
                 label_requested=event.label is None and event.has_own_id and self.ask(event.id, in_doubt)
@@ -121,16 +121,11 @@ class LabelRequests:
         self._sorted = sorted(self._window)
 
 
-def doubt(answer: Answer, novel: Sequence[bool]) -> list[float]:
-    """Return how much is in doubt what was said of each event: 1 minus the margin of the likeliest label before the
-    next one (Scheffer, Decomain and Wrobel, "Active hidden Markov models for information extraction", 2001), and 1 more
-    where no known class covers it."""
-    if answer.scores is None:
-        return [NOTHING_KNOWN] * len(answer.tokens)
-    probabilities = answer.scores.probabilities.astype(np.float64)
-    if probabilities.shape[1] < 2:
-        return [1.0 + new for new in novel]
-    two = np.partition(probabilities, -2, axis=1)[:, -2:]
-    values = 1 - np.abs(two[:, 1] - two[:, 0]) + np.array(novel, dtype=np.float64)
+def doubt(reply: Reply, novel: Sequence[bool]) -> list[float]:
+    """Return how much is in doubt what was said of each event: what the task says of its answers, and 1 more where no
+    known class covers the event."""
+    if reply.answer is None:
+        return [NOTHING_KNOWN] * len(reply.tokens)
+    values = reply.answer.doubts() + np.array(novel, dtype=np.float64)
     found: list[float] = np.nan_to_num(values, nan=NOTHING_KNOWN).tolist()
     return found

@@ -3,17 +3,14 @@
 No torch, no clock, no I/O.
 """
 
-import json
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
+from streamlearn.core.describe import shown
+from streamlearn.core.refusal import Reason, Refusal
 from streamlearn.stream.transport import Message, Record
-
-Reason = Literal[
-    "invalid-json", "encoding", "schema", "missing-input", "label-type", "unknown-label", "too-large", "crashed"
-]
 
 PREFIX = "streamlearn."
 SMALLEST_MESSAGE = 1_000  # librdkafka's own lower bound of message.max.bytes
@@ -26,14 +23,6 @@ class DeadLetter(NamedTuple):
     record: Record
     reason: Reason
     detail: str
-
-
-class Refusal(Exception):  # noqa: N818 - it never escapes: the decoder turns it into a dead letter
-    """Carries the reason from where it is found to where the dead letter is made."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
 
 
 def crashed(record: Record, error: BaseException | str) -> DeadLetter:
@@ -86,29 +75,6 @@ def parsed(value: bytes | None, max_bytes: int, noun: str) -> dict[str, Any]:
     if not isinstance(whole, dict):
         raise Refusal("schema", f"the value is {shown(whole)}; {noun} is a JSON object")
     return whole
-
-
-def shown(value: object) -> str:
-    """Describe a JSON value in a few words, a short one by itself: whole payloads do not belong into messages."""
-    match value:
-        case str() if len(value) <= 40:
-            return f"the string {json.dumps(value, ensure_ascii=False)}"
-        case str():
-            return f"a string of {len(value)} characters"
-        case list():
-            return f"a list of {len(value)}" if value else "an empty list"
-        case dict():
-            return f"an object with {keys(value)}" if value else "an empty object"
-        case bool() | None:
-            return json.dumps(value)
-        case _:
-            return f"the number {value}"
-
-
-def keys(value: dict[str, object]) -> str:
-    """Name the first keys of an object."""
-    names = [name if len(name) <= 40 else name[:39] + "…" for name in list(value)[:6]]
-    return ", ".join(map(repr, names)) + (f" and {len(value) - 6} more" if len(value) > 6 else "")
 
 
 def encode_dead_letter(dead: DeadLetter, max_bytes: int) -> Message:

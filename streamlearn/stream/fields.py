@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from streamlearn.stream.dead_letters import Refusal, keys
+from streamlearn.core.describe import keys
+from streamlearn.core.refusal import Refusal
 from streamlearn.stream.payloads import MAX_SLICE, MAX_SLICES
 from streamlearn.stream.transport import Record
 

@@ -3,27 +3,26 @@
 Pure: no I/O, no clock, no randomness. `now` is the journal's, so whoever takes the same batches again joins the same.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
+import numpy as np
 import torch
 from pydantic import Field
 
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.registry import Config
-from streamlearn.core.scores import probability
-from streamlearn.core.vocabulary import NONE, Labels
+from streamlearn.core.target import Judge, Target
 from streamlearn.stream.events import Event, Forget, Label
+from streamlearn.stream.join import OUTCOMES, Early, Join, Letter
 from streamlearn.stream.pending import Joined, Pending, Served, pack_texts, unpack_texts
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
 _sample_of = attrgetter("sample")
 UNKNOWN: Final = object()  # nothing is remembered of the id
-OUTCOMES: Final = {"s": "duplicate", "c": "correction", "x": "expired"}  # of a label, by its letter in the journal
 
 
 class JoinerConfig(Config):
@@ -54,89 +53,6 @@ class JoinerConfig(Config):
     )
 
 
-class Early(NamedTuple):
-    """A label that waits for its event, since `at`."""
-
-    label: str
-    at: float
-
-
-@dataclass(slots=True)
-class Join:
-    """What became of a batch.
-
-    Args:
-        letters: of each event and then of each label, as `journal.Batch` has them, before any sample is a probe.
-        samples: events with their labels, in order.
-        places: where the letter of each sample stands.
-        here: samples that brought their label and were answered in this batch: the row of the answer, and the sample's.
-        late: what the measures need of the other samples.
-        corrections: new labels of samples that were handed out in earlier batches, by id.
-        forgotten: ids that were to be forgotten; nothing of them is left here.
-        outcomes: labels that became no sample, by outcome.
-        expired: events that left without a label, by `ttl` or `capacity`.
-        duplicates: events that had come before.
-        delays: seconds from each event to its label, where that came later.
-    """
-
-    letters: list[str] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    here: list[tuple[int, int]] = field(default_factory=list)
-    late: list[Joined] = field(default_factory=list)
-    corrections: dict[str, str] = field(default_factory=dict)
-    forgotten: list[str] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    expired: Counter[str] = field(default_factory=Counter)
-    duplicates: int = 0
-    delays: list[float] = field(default_factory=list)
-
-    @property
-    def told(self) -> list[tuple[int, str]]:
-        """The rows of `here`, each with its label."""
-        return [(row, self.samples[at].label) for row, at in self.here]
-
-    def hand_out(self, sample: Sample, row: int | None = None) -> None:
-        """Add a sample whose letter comes next; `row` is that of its answer, None where it waited."""
-        if row is not None:
-            self.here.append((row, len(self.samples)))
-        self.places.append(len(self.letters))
-        self.samples.append(sample)
-
-    def correct(self, event_id: str, label: str, number: int) -> None:
-        """Give a sample another label: one of this batch is not learned yet, others went wherever they went.
-
-        `number` is the label's, or `NONE`.
-        """
-        row = max((row for row, sample in enumerate(self.samples) if sample.id == event_id), default=None)
-        if row is None:
-            self.corrections[event_id] = label
-            return
-        self.samples[row] = self.samples[row]._replace(label=label)
-        late = max((at for at, each in enumerate(self.late) if each.sample.id == event_id), default=None)
-        if late is not None:
-            joined = self.late[late]
-            self.late[late] = joined._replace(
-                sample=joined.sample._replace(label=label), probability=probability(joined.top_scores, number)
-            )
-
-    def withdraw(self, event_id: str) -> int:
-        """Take back the samples of an id; return how many there were: several where ids may repeat."""
-        self.corrections.pop(event_id, None)
-        rows = [row for row, sample in enumerate(self.samples) if sample.id != event_id]  # that stay
-        if len(rows) == len(self.samples):
-            return 0
-        new = {row: number for number, row in enumerate(rows)}
-        for row, place in enumerate(self.places):
-            if row not in new:
-                self.letters[place] = "g" if self.letters[place].islower() else "G"
-        gone = len(self.samples) - len(rows)
-        self.samples, self.places = [self.samples[row] for row in rows], [self.places[row] for row in rows]
-        self.here = [(answer, new[row]) for answer, row in self.here if row in new]
-        self.late = [each for each in self.late if each.sample.id != event_id]
-        return gone
-
-
 class Joiner:
     """Joins events and labels by id, in any order, up to `ttl` and `capacity`; each label has exactly one outcome.
 
@@ -146,18 +62,18 @@ class Joiner:
 
     Args:
         config: the bounds.
-        labels: the task's vocabulary.
+        judge: of the task.
         vocabulary_size: of the tokenizer.
         waits: whether labels may come later than their events; without, an event brings its label or has none.
     """
 
-    def __init__(self, config: JoinerConfig, labels: Labels, *, vocabulary_size: int, waits: bool) -> None:
+    def __init__(self, config: JoinerConfig, judge: Judge, *, vocabulary_size: int, waits: bool) -> None:
         self.config, self.waits = config, waits
-        self.pending = Pending(labels, vocabulary_size)
+        self.judge, self.pending = judge, Pending(judge, vocabulary_size)
         self.early: OrderedDict[str, Early] = OrderedDict()
         # Two generations, the younger first: forgetting costs nothing but a swap now and then.
-        self._known: dict[str, str | None] = {}
-        self._older: dict[str, str | None] = {}
+        self._known: dict[str, Target | None] = {}
+        self._older: dict[str, Target | None] = {}
         self._now = 0.0
 
     def first(self, events: Sequence[Event | Forget]) -> list[int]:
@@ -227,9 +143,9 @@ class Joiner:
         """Return all that waits and all that is remembered, in columns."""
         return {
             "now": self._now,
-            "known": _pack(self._known),
-            "older": _pack(self._older),
-            "early": _pack({key: each.label for key, each in self.early.items()}),
+            "known": self._pack(self._known),
+            "older": self._pack(self._older),
+            "early": self._pack({key: each.label for key, each in self.early.items()}),
             "early_at": torch.tensor([each.at for each in self.early.values()], dtype=torch.float64),
             "pending": self.pending.state_dict(),
         }
@@ -237,8 +153,8 @@ class Joiner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what another had; what no longer fits leaves with the next batch."""
         self._now = float(state["now"])
-        self._known, self._older = _unpack(state["known"]), _unpack(state["older"])
-        early = zip(_unpack(state["early"]).items(), state["early_at"].tolist(), strict=True)
+        self._known, self._older = self._unpack(state["known"]), self._unpack(state["older"])
+        early = zip(self._unpack(state["early"]).items(), state["early_at"].tolist(), strict=True)
         self.early = OrderedDict((key, Early(label, at)) for (key, label), at in early if label is not None)
         self.pending.load_state_dict(state["pending"])
 
@@ -258,7 +174,7 @@ class Joiner:
             elif row < 0:
                 join.duplicates += 1
                 if event.label is None:
-                    join.letters.append("U")
+                    join.letters.append(Letter.AGAIN)
                 else:
                     self._take_labels(join, [event.id], [event.label], [event.received])
                     join.letters[-1] = join.letters[-1].upper()
@@ -271,12 +187,12 @@ class Joiner:
         """Take events that bring their label or get none, for which nothing waits; `row` is the first one's."""
         labels = list(map(_label, events))
         if labels.count(None) == len(labels):
-            join.letters += "-" * len(labels)
+            join.letters += Letter.UNLABELLED * len(labels)
         else:
             for at, (event, label) in enumerate(zip(events, labels, strict=True), row):
                 if label is not None:
                     join.hand_out(Sample(event.id, served.tokens[at], label), at)
-                join.letters.append("-" if label is None else "l")
+                join.letters.append(Letter.UNLABELLED if label is None else Letter.LEARNED)
         if not (self.config.window or self.waits):
             return
         if all(map(_own, events)):
@@ -291,19 +207,19 @@ class Joiner:
             join.outcomes["duplicate" if early.label == label else "correction"] += 1
             join.hand_out(Sample(event.id, tokens, early.label), row)
             self._known[event.id] = early.label
-            return "l"
+            return Letter.LEARNED
         waiting = next(packed)
         if early is not None:
             join.places.append(len(join.letters))
             self._join(join, [event.id], [waiting], [early.label])
-            return "l"
+            return Letter.LEARNED
         self._known[event.id] = None
         if self.waits:
             self.pending.add(event.id, waiting)
             self._crowd(join)
-        return "-"
+        return Letter.UNLABELLED
 
-    def _take_labels(self, join: Join, ids: Sequence[str], labels: Sequence[str], times: Sequence[float]) -> None:
+    def _take_labels(self, join: Join, ids: Sequence[str], labels: Sequence[Target], times: Sequence[float]) -> None:
         """Take labels that did not come with their events.
 
         Those for which an event waits go first, all at once: none of them depends on the others, and an id's first
@@ -312,8 +228,8 @@ class Joiner:
         start = len(join.letters)
         waiting: Sequence[bytes | None] = self.pending.pop(ids)
         places: Sequence[int] = range(start, start + len(ids))
-        join.letters += "l" * len(ids)
-        others: list[tuple[str, str, int]] = []
+        join.letters += Letter.LEARNED * len(ids)
+        others: list[tuple[str, Target, int]] = []
         if None in waiting:
             rows = list(zip(ids, waiting, labels, times, places, strict=True))
             others = [(event_id, label, place) for event_id, each, label, _, place in rows if each is None]
@@ -328,7 +244,7 @@ class Joiner:
         for event_id, label, place in others:
             join.letters[place] = self._unmatched(join, event_id, label)
 
-    def _unmatched(self, join: Join, event_id: str, label: str) -> str:
+    def _unmatched(self, join: Join, event_id: str, label: Target) -> str:
         """Take a label for which no event waits, and return its letter."""
         known = self._look(event_id)
         if known is UNKNOWN:
@@ -338,18 +254,18 @@ class Joiner:
                 if len(self.early) > self.config.capacity:
                     self.early.popitem(last=False)
                     join.outcomes["orphan"] += 1
-                return "w"
+                return Letter.WAITS
             known = early.label
             self.early[event_id] = early._replace(label=label)
         elif known is not None:
             self._known[event_id] = label
-        letter = "x" if known is None else "s" if known == label else "c"
-        if letter == "c" and event_id not in self.early:
-            join.correct(event_id, label, self.pending.labels.numbers([label])[0])
+        letter = Letter.EXPIRED if known is None else Letter.SAME if known == label else Letter.CORRECTION
+        if letter == Letter.CORRECTION and event_id not in self.early:
+            join.correct(event_id, label)
         join.outcomes[OUTCOMES[letter]] += 1
         return letter
 
-    def _join(self, join: Join, ids: Sequence[str], waiting: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
+    def _join(self, join: Join, ids: Sequence[str], waiting: Sequence[bytes], labels: Sequence[Target]) -> list[Joined]:
         """Hand out events that waited, with their labels."""
         joined = self.pending.unpack(ids, waiting, labels)
         join.samples += map(_sample_of, joined)
@@ -366,7 +282,7 @@ class Joiner:
         self._known.pop(event_id, None)
         self._older.pop(event_id, None)
         join.forgotten.append(event_id)
-        join.letters.append("f")
+        join.letters.append(Letter.FORGET)
 
     def _came_before(self, event: Event) -> bool:
         return event.id in self.pending or self._look(event.id) is not UNKNOWN
@@ -393,15 +309,11 @@ class Joiner:
             self._known[self.pending.oldest()] = None
             join.expired["capacity"] += 1
 
+    def _pack(self, labels: Mapping[str, Target | None]) -> dict[str, Any]:
+        packed = self.judge.targets_packed(list(labels.values()))
+        arrays = {name: torch.from_numpy(each) for name, each in packed.items() if isinstance(each, np.ndarray)}
+        return {"ids": pack_texts(labels), **packed, **arrays}
 
-def _pack(labels: Mapping[str, str | None]) -> dict[str, Any]:
-    names = list(dict.fromkeys(label for label in labels.values() if label is not None))
-    number: dict[str | None, int] = {None: NONE, **{name: at for at, name in enumerate(names)}}
-    numbers = torch.tensor([number[label] for label in labels.values()], dtype=torch.int32)
-    return {"ids": pack_texts(labels), "names": names, "labels": numbers}
-
-
-def _unpack(state: Mapping[str, Any]) -> dict[str, str | None]:
-    names: list[str | None] = [*state["names"], None]  # -1 is the last one
-    numbers = state["labels"].tolist()
-    return {key: names[at] for key, at in zip(unpack_texts(state["ids"]), numbers, strict=True)}
+    def _unpack(self, state: Mapping[str, Any]) -> dict[str, Target | None]:
+        arrays = {name: each.numpy() for name, each in state.items() if isinstance(each, torch.Tensor)}
+        return dict(zip(unpack_texts(state["ids"]), self.judge.targets_unpacked({**state, **arrays}), strict=True))

@@ -3,12 +3,13 @@
 `EventPayload` is also what the decoder validates against. No torch, no clock, no I/O.
 """
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
-from streamlearn.stream.dead_letters import PREFIX, Reason
+from streamlearn.core.refusal import Reason
+from streamlearn.stream.dead_letters import PREFIX
 
 MAX_ID = 256
 MAX_SLICES = 8
@@ -17,7 +18,8 @@ MAX_SLICE = 64
 Short = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
 Plain = str | int | float | bool | None
 
-# Schemas say what the decoder checks by hand, because it is faster so.
+# Schemas say what the decoder checks by hand, because it is faster so. What a label may be is the task's to check; the
+# schemas have the labels of `sequence-classification`.
 _not_blank = Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})
 _label_schema = WithJsonSchema(
     {
@@ -79,7 +81,7 @@ class EventPayload(TypedDict):
     text: Annotated[str, _not_blank, Field(description="The text to predict from.")]
     label: NotRequired[
         Annotated[
-            Short | int | None,
+            Any,
             _label_schema,
             Field(description="The right answer, where it is known already. An integer counts as its digits."),
         ]
@@ -118,7 +120,7 @@ class LabelPayload(TypedDict):
 
     id: Annotated[Short | int, Field(description="The event's id.")]
     label: Annotated[
-        Short | int,
+        Any,
         WithJsonSchema(
             {
                 "anyOf": [

@@ -1,4 +1,4 @@
-"""Events that wait for their label, each in some hundred bytes: its tokens, and what was served of it."""
+"""Events that wait for their label, each in some hundred bytes: its tokens, and what is kept of its answer."""
 
 import struct
 from collections import OrderedDict
@@ -14,54 +14,34 @@ import orjson
 import torch
 
 from streamlearn.core.batch import IntArray, Sample
-from streamlearn.core.scores import TOP_SCORES, Scores, columns, pack_top_scores, probabilities, restored
-from streamlearn.core.vocabulary import Labels
+from streamlearn.core.target import Answer, Judge, Target
 from streamlearn.stream.events import Event, Prediction
 
-DIGITS = 6  # of a served score
-HEADER = np.dtype(
-    [
-        ("at", "<f8"),
-        ("time", "<f8"),
-        ("score", "<f8"),
-        ("predicted", "<i4"),
-        ("tokens", "<i4"),
-        ("top_scores", TOP_SCORES),
-    ]
-)
-PLAIN = ("at", "time", "score", "predicted", "tokens")
-START, SAID = (
-    HEADER.itemsize,
-    HEADER.itemsize - TOP_SCORES.itemsize,
-)  # where the tokens begin, and `top_scores`, the last field
 _at = struct.Struct("<d").unpack_from
 
 
 class Served(NamedTuple):
-    """What was said of n events: the predictions, the token ids, and the scores (None before any label is known)."""
+    """What was said of n events: the predictions, the token ids, and the answer (None before any label is known)."""
 
     predictions: Sequence[Prediction]
     tokens: Sequence[IntArray]
-    scores: Scores | None
+    answer: Answer | None
 
 
 class Joined(NamedTuple):
     """An event that waited, and the label that came: what the prequential measures need of the two.
 
-    `score` is what the served label got, nan where none was served; `probability` is what the label got that came, and
-    `top_scores` tells what others got, as the bytes of a `TOP_SCORES`; `time` is when the event happened, in seconds
-    since 1970.
+    `kept` is what was said of it, as the bytes of a `Judge.kept`; `time` is when the event happened, in seconds since
+    1970.
     """
 
     sample: Sample
-    predicted: str | None
-    score: float
-    probability: float
+    kept: bytes
     slices: Mapping[str, str]
     time: float
-    top_scores: bytes
 
 
+PLAIN: Final = ("at", "time", "tokens")
 _sample = partial(tuple.__new__, Sample)
 _joined = partial(tuple.__new__, Joined)  # skips NamedTuple's own constructor, which goes through Python
 _SLICES: Final[Mapping[str, str]] = MappingProxyType({})
@@ -70,13 +50,20 @@ _SLICES: Final[Mapping[str, str]] = MappingProxyType({})
 class Pending:
     """Events in the order in which they came; adding, taking out and finding the oldest take constant time.
 
+    An event is one string of bytes: a header of fixed size, whose last field is what is kept of its answer, then its
+    tokens, then its slices as JSON where it has some. With tokens of two bytes, an event of the tokens [101, 7] is
+
+        at 1.0 | time 0.5 | tokens 2 | what is kept of its answer | 65 00 07 00 | {"region":"eu"}
+
     Args:
-        labels: the task's vocabulary, which only grows.
+        judge: of the task: it says what is kept of an answer.
         vocabulary_size: token ids are below it; they are kept in the smallest integer type that holds it.
     """
 
-    def __init__(self, labels: Labels, vocabulary_size: int) -> None:
-        self.labels = labels
+    def __init__(self, judge: Judge, vocabulary_size: int) -> None:
+        self.judge = judge
+        self._header = np.dtype([("at", "<f8"), ("time", "<f8"), ("tokens", "<i4"), ("kept", judge.kept)])
+        self._start, self._kept = self._header.itemsize, self._header.itemsize - judge.kept.itemsize
         self._type = np.min_scalar_type(max(vocabulary_size - 1, 0))
         self._events: OrderedDict[str, bytes] = OrderedDict()  # a plain dict is slow at finding its first key
 
@@ -95,21 +82,17 @@ class Pending:
         """Return what is kept of each event; `rows` says where each stands in `served`."""
         if not rows:
             return []
-        head = np.zeros(len(rows), HEADER)
+        head, start = np.zeros(len(rows), self._header), self._start
         head["at"], head["time"] = now, [event.time for event in events]
-        told = [served.predictions[row] for row in rows]
-        head["predicted"] = self.labels.numbers([each.label for each in told])
-        head["score"] = [np.nan if each.score is None else each.score for each in told]
         tokens = [served.tokens[row] for row in rows]
         head["tokens"] = [len(each) for each in tokens]
-        said = None if served.scores is None else served.scores.probabilities[list(rows)]
-        head["top_scores"] = pack_top_scores(said, len(rows))
+        head["kept"] = self.judge.unknown(len(rows)) if served.answer is None else served.answer.kept(rows)
         heads = head.tobytes()
         ends = (np.cumsum(head["tokens"]) * self._type.itemsize).tolist()
         flat = np.concatenate(tokens).astype(self._type).tobytes()
         return [
-            heads[at : at + START] + flat[start:end] + (orjson.dumps(event.slices) if event.slices else b"")
-            for at, event, start, end in zip(range(0, len(heads), START), events, [0, *ends], ends, strict=False)
+            heads[at : at + start] + flat[begin:end] + (orjson.dumps(event.slices) if event.slices else b"")
+            for at, event, begin, end in zip(range(0, len(heads), start), events, [0, *ends], ends, strict=False)
         ]
 
     def add(self, event_id: str, packed: bytes) -> None:
@@ -130,36 +113,33 @@ class Pending:
         at: float = _at(next(iter(self._events.values())))[0]
         return at
 
-    def unpack(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[str]) -> list[Joined]:
+    def unpack(self, ids: Sequence[str], packed: Sequence[bytes], labels: Sequence[Target]) -> list[Joined]:
         """Unpack events whose labels have come: column by column, which is quicker than row by row from five or so on.
 
         The tokens of all are parts of one array.
         """
-        head = np.frombuffer(b"".join([each[:START] for each in packed]), HEADER)
-        ends = (START + head["tokens"] * self._type.itemsize).tolist()
-        flat = np.frombuffer(b"".join([row[START:end] for row, end in zip(packed, ends, strict=True)]), self._type)
+        start, kept = self._start, self._kept
+        head = np.frombuffer(b"".join([each[:start] for each in packed]), self._header)
+        ends = (start + head["tokens"] * self._type.itemsize).tolist()
+        flat = np.frombuffer(b"".join([row[start:end] for row, end in zip(packed, ends, strict=True)]), self._type)
         tokens, stops = flat.astype(np.int64), np.cumsum(head["tokens"]).tolist()
-        parts = [tokens[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
-        names = [*self.labels.names, None]  # NONE is the last one
+        parts = [tokens[begin:stop] for begin, stop in zip([0, *stops], stops, strict=False)]
         columns: Iterable[Iterable[Any]] = (
             map(_sample, zip(ids, parts, labels, strict=True)),
-            [names[each] for each in head["predicted"].tolist()],
-            head["score"].tolist(),
-            probabilities(head["top_scores"], np.array(self.labels.numbers(labels))).tolist(),
+            [row[kept:start] for row in packed],
             [orjson.loads(row[end:]) if len(row) > end else _SLICES for row, end in zip(packed, ends, strict=True)],
             head["time"].tolist(),
-            [row[SAID:START] for row in packed],
         )
         return list(map(_joined, zip(*columns, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all events in columns, as tensors (copies) and JSON values."""
-        head = np.frombuffer(b"".join(each[:START] for each in self._events.values()), HEADER)
-        rest = [each[START:] for each in self._events.values()]
+        head = np.frombuffer(b"".join(each[: self._start] for each in self._events.values()), self._header)
+        rest = [each[self._start :] for each in self._events.values()]
+        plain = {name: head[name].copy() for name in PLAIN}
         return {
             "ids": pack_texts(self._events),
-            **{name: torch.from_numpy(head[name].copy()) for name in PLAIN},
-            **columns(head["top_scores"]),
+            **{name: torch.from_numpy(each) for name, each in (plain | self.judge.columns(head["kept"])).items()},
             "token_bytes": self._type.itemsize,
             "rest": _bytes(b"".join(rest)),  # an event's tokens, then its slices as JSON
             "rest_bytes": torch.tensor([len(each) for each in rest], dtype=torch.int32),
@@ -168,18 +148,17 @@ class Pending:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the events of another of the same vocabularies."""
         assert state["token_bytes"] == self._type.itemsize, "the tokenizer is another one"
-        ids = unpack_texts(state["ids"])
-        head = np.zeros(len(ids), HEADER)
+        ids, start = unpack_texts(state["ids"]), self._start
+        arrays = {name: each.numpy() for name, each in state.items() if isinstance(each, torch.Tensor)}
+        head = np.zeros(len(ids), self._header)
         for name in PLAIN:
-            head[name] = state[name].numpy()
-        head["top_scores"] = restored(state)
-        if state["score"].dtype == torch.float32:  # as they were kept once; what was served has so many digits
-            head["score"] = np.round(head["score"], DIGITS)
-        heads, rest = head.tobytes(), state["rest"].numpy().tobytes()
-        ends = np.cumsum(state["rest_bytes"].numpy(), dtype=np.int64).tolist()
+            head[name] = arrays[name]
+        head["kept"] = self.judge.restored(arrays)
+        heads, rest = head.tobytes(), arrays["rest"].tobytes()
+        ends = np.cumsum(arrays["rest_bytes"], dtype=np.int64).tolist()
         self._events = OrderedDict(
-            (event_id, heads[at : at + START] + rest[start:end])
-            for at, event_id, start, end in zip(range(0, len(heads), START), ids, [0, *ends], ends, strict=False)
+            (event_id, heads[at : at + start] + rest[begin:end])
+            for at, event_id, begin, end in zip(range(0, len(heads), start), ids, [0, *ends], ends, strict=False)
         )
 
 

@@ -31,6 +31,14 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}[{self.partition}]"
 
 
+class Place(NamedTuple):
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class Record(NamedTuple):
     """A record as it stands in the log. `timestamp` is in milliseconds since 1970, -1 where the log has none."""
 
@@ -41,6 +49,11 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp: int
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.topic, self.partition, self.offset)
 
 
 class Message(NamedTuple):

@@ -20,9 +20,10 @@ import numpy as np
 from streamlearn.core.scores import Scores
 from streamlearn.core.vocabulary import Labels
 from streamlearn.service.loop import GARBAGE
-from streamlearn.stream.events import Event, Label, Place, Prediction
+from streamlearn.stream.events import Event, Label, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
 from streamlearn.stream.pending import Served
+from streamlearn.stream.transport import Place
 
 BATCH, CLASSES, VOCABULARY = 64, 150, 30_522
 NONE = Served((), (), None)

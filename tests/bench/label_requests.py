@@ -23,8 +23,9 @@ from streamlearn.service.assembly import assemble
 from streamlearn.service.loop import Service
 from streamlearn.serving.label_requests import LabelRequests, LabelRequestsConfig
 from streamlearn.serving.predictions import predictions
-from streamlearn.stream.events import Event, Place
+from streamlearn.stream.events import Event
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
+from streamlearn.stream.transport import Place
 
 SIZE = 16
 
@@ -55,7 +56,7 @@ def said(own: Service, rows: list[Row], at: int) -> tuple[list[Event], object, l
     made = predictions(
         events,
         answer,
-        own.learner.task.labels.names,
+        own.learner.task.groups,
         step=own.learner.step,
         champion=own.learner.step,
         abstain_below=0.0,

@@ -55,7 +55,7 @@ def passed(job: Job, steps: Iterable[tuple[str, str, bytes]]) -> Service:
 
 def accuracy(service: Service, job: Job) -> float:
     assert job.exam is not None
-    names = np.array(service.learner.task.labels.names, dtype=object)
+    names = np.array(service.learner.task.groups, dtype=object)
     right = 0
     for at in range(0, len(job.exam.texts), ASKED):
         scores = service.predictor.predict(job.exam.texts[at : at + ASKED]).scores

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.commands.published import Published, said
-from streamlearn.stream.events import Place
 from streamlearn.stream.memory_log import MemoryLog, MemorySource
-from streamlearn.stream.transport import Message, Range, TopicPartition
+from streamlearn.stream.transport import Message, Place, Range, TopicPartition
 
 
 def prediction(place, step):
@@ -24,7 +23,7 @@ def publish(log, place, step=1):
 
 
 def expected(place, step=1):
-    return said(*(prediction(place, step)[key] for key in ("label", "score", "top", "model_step")))
+    return said(prediction(place, step), step)
 
 
 def batches(count, size, partitions=2):

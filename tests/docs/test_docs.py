@@ -124,7 +124,7 @@ def exported(tmp_path_factory, tiny):
     folder = tmp_path_factory.mktemp("guide")
     own = build(tiny, "dual")
     own.add(stream([0, 1, 2, 3] * 4))
-    pretrained.save(own.model, own.strategy, list(own.task.labels), folder / "my-model")
+    pretrained.save(own.model, own.strategy, list(own.task.groups), folder / "my-model")
     return folder
 
 

@@ -11,9 +11,11 @@ from jsonschema import Draft202012Validator
 from docs.generate import files, schemas
 from streamlearn.durability.journal import encode
 from streamlearn.stream.dead_letters import DeadLetter, encode_dead_letter
-from streamlearn.stream.events import EventDecoder, Fields, Place, Prediction, encode_predictions
-from streamlearn.stream.transport import Record
+from streamlearn.stream.events import Prediction, encode_predictions
+from streamlearn.stream.fields import Fields
+from streamlearn.stream.transport import Place, Record
 from tests.durability.test_journal import journal_records
+from tests.targets import decoder
 
 ROOT = Path(__file__).parent.parent.parent
 VALIDATORS = {
@@ -23,7 +25,7 @@ VALIDATORS = {
 
 
 def decoded(value):
-    return EventDecoder(Fields()).decode([Record("tickets", 0, 0, None, json.dumps(value).encode(), (), 0)])
+    return decoder(Fields()).decode([Record("tickets", 0, 0, None, json.dumps(value).encode(), (), 0)])
 
 
 def test_the_committed_files_are_up_to_date():

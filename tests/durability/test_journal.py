@@ -21,8 +21,7 @@ from streamlearn.durability.journal import (
     decode,
     encode,
 )
-from streamlearn.stream.events import Place
-from streamlearn.stream.transport import Range
+from streamlearn.stream.transport import Place, Range
 
 count = st.integers(0, 2**63 - 1)
 name = st.text(min_size=1, max_size=20)

@@ -10,16 +10,31 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.evaluation.prequential import CERTAINLY_WRONG, Prequential, expected_calibration_error
+from streamlearn.core.scores import CERTAINLY_WRONG
+from streamlearn.core.scores import loss as loss_of
+from streamlearn.evaluation.prequential import Prequential, expected_calibration_error
+from tests.targets import judge, measure
+
+
+def prequential_of(size, **bounds):
+    return Prequential(size, judge(), measure(), **bounds)
+
+
+def update(prequential, said, label, probability, *, confidence=None, **more):
+    """Take in one event, as the measures do."""
+    sure = math.nan if confidence is None else confidence
+    error = float(said != label)
+    prequential.update(said, label, error=error, loss=loss_of(probability), confidence=sure, **more)
+
 
 entry = st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from("abc"), st.floats(0, 1))
 
 
 @given(st.lists(entry, min_size=1, max_size=40), st.integers(1, 12))
 def test_equals_the_definition(entries, size):
-    prequential = Prequential(size)
+    prequential = prequential_of(size)
     for each in entries:
-        prequential.update(*each)
+        update(prequential, *each)
     window = entries[-size:]
     accuracy = sum(p == t for p, t, _ in window) / len(window)
     predicted, true = Counter(p for p, _, _ in window), Counter(t for _, t, _ in window)
@@ -29,14 +44,14 @@ def test_equals_the_definition(entries, size):
     assert prequential.loss == pytest.approx(loss)
     assert prequential.total_accuracy == pytest.approx(sum(p == t for p, t, _ in entries) / len(entries))
     if chance < 1:
-        assert prequential.kappa == pytest.approx((accuracy - chance) / (1 - chance))
+        assert prequential.figures()["kappa"] == pytest.approx((accuracy - chance) / (1 - chance))
     else:
-        assert math.isnan(prequential.kappa)
+        assert math.isnan(prequential.figures()["kappa"])
 
 
 def test_has_no_figure_before_the_first_label():
-    empty = Prequential(10)
-    assert all(math.isnan(x) for x in (empty.accuracy, empty.total_accuracy, empty.loss, empty.kappa))
+    empty = prequential_of(10)
+    assert all(math.isnan(x) for x in (empty.accuracy, empty.total_accuracy, empty.loss, empty.figures()["kappa"]))
 
 
 more = st.tuples(
@@ -46,9 +61,9 @@ more = st.tuples(
 
 
 def fed(entries, size, max_slices=100):
-    prequential = Prequential(size, max_slices=max_slices)
+    prequential = prequential_of(size, max_slices=max_slices)
     for first, (confidence, slices) in entries:
-        prequential.update(*first, confidence=confidence, slices=slices)
+        update(prequential, *first, confidence=confidence, slices=slices)
     return prequential
 
 
@@ -84,29 +99,50 @@ def test_a_state_gives_the_same_future(entries, cut, size, max_slices):
     state = first.state_dict()
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     rest = json.loads(json.dumps({name: value for name, value in state.items() if name not in tensors}))
-    second = Prequential(size, max_slices=max_slices)
-    second.update("a", "b", 0.5, confidence=0.5, slices={"x": "y"})  # all of this is replaced
+    second = prequential_of(size, max_slices=max_slices)
+    update(second, "a", "b", 0.5, confidence=0.5, slices={"x": "y"})  # all of this is replaced
     second.load_state_dict({**tensors, **rest})
     for each, (confidence, slices) in entries[cut:]:
-        second.update(*each, confidence=confidence, slices=slices)
+        update(second, *each, confidence=confidence, slices=slices)
     assert figures(second) == pytest.approx(figures(whole), nan_ok=True)
     assert second.slice_accuracy() == whole.slice_accuracy()
 
 
 def figures(prequential):
-    names = ("accuracy", "total_accuracy", "loss", "kappa", "calibration_error", "count", "correct")
-    return [getattr(prequential, name) for name in names]
+    names = ("accuracy", "total_accuracy", "loss", "calibration_error", "count")
+    return [*(getattr(prequential, name) for name in names), prequential.figures()["kappa"]]
 
 
 def test_slices_past_the_bound_count_as_other():
-    prequential = Prequential(10, max_slices=1)
-    prequential.update("a", "a", 1, slices={"region": "eu"})
-    prequential.update("a", "b", 1, slices={"region": "us", "plan": "pro", "tier": "1"})
+    prequential = prequential_of(10, max_slices=1)
+    update(prequential, "a", "a", 1, slices={"region": "eu"})
+    update(prequential, "a", "b", 1, slices={"region": "us", "plan": "pro", "tier": "1"})
     assert prequential.slice_accuracy() == {("region", "eu"): 1, ("region", "other"): 0, ("other", "other"): 0}
 
 
-def test_update_returns_the_loss_and_leaves_out_a_confidence_that_is_none_or_nan():
-    prequential = Prequential(10)
-    assert prequential.update("a", "a", 0.5) == pytest.approx(math.log(2))
-    prequential.update("a", "a", 0.5, confidence=math.nan)
+def test_a_confidence_that_is_none_or_nan_is_left_out():
+    prequential = prequential_of(10)
+    update(prequential, "a", "a", 0.5)
+    assert prequential.loss == pytest.approx(math.log(2))
+    update(prequential, "a", "a", 0.5, confidence=math.nan)
     assert math.isnan(prequential.calibration_error)
+
+
+def test_an_answer_may_be_half_right():
+    prequential = prequential_of(2)
+    for error in (1.0, 0.25, 0.5):
+        prequential.update("a", "a", error=error, loss=0.0, slices={"region": "eu"})
+    assert prequential.accuracy == pytest.approx(0.625)
+    assert prequential.slice_accuracy() == {("region", "eu"): pytest.approx(0.625)}
+    assert prequential.total_accuracy == pytest.approx(1.25 / 3)
+
+
+@given(st.lists(entry, min_size=1, max_size=12), st.sampled_from("abc"))
+def test_another_label_is_measured_as_if_it_had_come_at_first(entries, label):
+    first, second = prequential_of(20), prequential_of(20)
+    for each in entries:
+        update(first, *each)
+    for each in [*entries[:-1], (entries[-1][0], label, 0.25)]:
+        update(second, *each)
+    assert first.relabel(len(entries), label, loss_of(0.25))
+    assert figures(first) == pytest.approx(figures(second), nan_ok=True)

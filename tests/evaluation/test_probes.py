@@ -17,6 +17,7 @@ from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.cohorts import NEVER
 from streamlearn.evaluation.probes import Probes, ProbesConfig
 from tests.evaluation.offline import offline
+from tests.targets import judge
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "forgetting.md").read_text(encoding="utf-8")
 
@@ -74,7 +75,7 @@ class Machine(RuleBasedStateMachine):
     )
     def start(self, **values):
         self.config = ProbesConfig(**values)
-        self.probes, self.twin = Probes(self.config, seed=3), None
+        self.probes, self.twin = Probes(self.config, judge(), seed=3), None
         self.next, self.results, self.complete = 0, [], {}
         self.clock, self.waits, self.gone, self.met = 0, {}, set(), set()
         self.due(40)  # no later batch is larger
@@ -132,7 +133,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def restart(self):
-        self.twin = Probes(self.config, seed=3)
+        self.twin = Probes(self.config, judge(), seed=3)
         self.twin.load_state_dict(taken(self.probes))
 
     @invariant()
@@ -179,7 +180,7 @@ TestMachine = Machine.TestCase
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**63 - 1), st.lists(st.sampled_from("abc"), min_size=60, max_size=400), st.integers(1, 30))
 def test_a_frozen_model_forgets_exactly_nothing(seed, labels, batch):
-    probes = Probes(ProbesConfig(share=0.8), seed=seed)
+    probes = Probes(ProbesConfig(share=0.8), judge(), seed=seed)
     for n, label in enumerate(labels):
         probes.offer(sample(n, label))
         if n % batch == 0:
@@ -192,7 +193,7 @@ def test_a_frozen_model_forgets_exactly_nothing(seed, labels, batch):
 
 
 def test_what_is_forgotten_is_read_by_hand():
-    probes = Probes(ProbesConfig(share=1, cohorts=1, budget=0, every=1), seed=0)
+    probes = Probes(ProbesConfig(share=1, cohorts=1, budget=0, every=1), judge(), seed=0)
     assert fill(probes, "a", 30) == 20
     for _ in range(5):
         assert math.isnan(probes.forgetting)
@@ -213,7 +214,7 @@ def test_what_is_forgotten_is_read_by_hand():
 
 
 def test_forward_transfer_is_the_first_evaluation_above_chance():
-    probes = Probes(ProbesConfig(share=1), seed=0)
+    probes = Probes(ProbesConfig(share=1), judge(), seed=0)
     probes.offer(sample("1", "a"))
     answer(probes, 1, right)
     assert probes.forward_transfer == 0
@@ -223,7 +224,7 @@ def test_forward_transfer_is_the_first_evaluation_above_chance():
 
 
 def test_the_first_cohort_stays_and_the_newest_is_renewed_when_a_label_has_doubled():
-    probes = Probes(ProbesConfig(share=1), seed=0)
+    probes = Probes(ProbesConfig(share=1), judge(), seed=0)
     fill(probes, "a", 20)
     first = set(probes._store.slot_of)
     assert fill(probes, "a", 19, 20) == 0  # learned like any other
@@ -236,7 +237,7 @@ def test_the_first_cohort_stays_and_the_newest_is_renewed_when_a_label_has_doubl
 
 
 def test_a_new_label_takes_the_second_cohort_of_the_largest_and_then_gets_none():
-    probes = Probes(ProbesConfig(share=1, capacity=60), seed=0)
+    probes = Probes(ProbesConfig(share=1, capacity=60), judge(), seed=0)
     fill(probes, "a", 60)
     assert fill(probes, "b", 20) == 20
     assert probes.counts() == {"a": 40, "b": 20}
@@ -247,21 +248,21 @@ def test_a_new_label_takes_the_second_cohort_of_the_largest_and_then_gets_none()
 
 
 def test_a_share_of_nothing_turns_probes_off():
-    probes = Probes(ProbesConfig(share=0), seed=0)
+    probes = Probes(ProbesConfig(share=0), judge(), seed=0)
     assert fill(probes, "a", 200) == 0
     assert probes.due(1000) == []
     assert math.isnan(probes.forgetting)
 
 
 def test_the_share_is_the_hash_of_the_id():
-    chosen = [Probes(ProbesConfig(share=0.25, capacity=40_000), seed=seed) for seed in (1, 1, 2)]
+    chosen = [Probes(ProbesConfig(share=0.25, capacity=40_000), judge(), seed=seed) for seed in (1, 1, 2)]
     picks = [[probes.offer(sample(n, f"l{n}")) for n in range(2000)] for probes in chosen]
     assert picks[0] == picks[1] != picks[2]
     assert 420 < sum(picks[0]) < 580  # four standard deviations
 
 
 def test_an_id_that_is_held_stays_a_probe_and_another_label_corrects_it():
-    probes = Probes(ProbesConfig(share=1), seed=0)
+    probes = Probes(ProbesConfig(share=1), judge(), seed=0)
     assert probes.offer(sample("x", "a"))
     assert probes.offer(sample("x", "a"))
     assert len(probes) == 1
@@ -275,7 +276,7 @@ def test_an_id_that_is_held_stays_a_probe_and_another_label_corrects_it():
 
 
 def test_a_removed_probe_leaves_its_fold_smaller_and_below_twenty_a_cohort_begins_anew():
-    probes = Probes(ProbesConfig(share=1, per_label=25, cohorts=1, budget=0, every=1), seed=0)
+    probes = Probes(ProbesConfig(share=1, per_label=25, cohorts=1, budget=0, every=1), judge(), seed=0)
     fill(probes, "a", 25)
     for _ in range(5):
         answer(probes, 1, right)
@@ -291,12 +292,12 @@ def test_a_removed_probe_leaves_its_fold_smaller_and_below_twenty_a_cohort_begin
 
 
 def test_a_state_of_another_shape_is_refused_with_a_mend():
-    probes = Probes(ProbesConfig(share=1), seed=0)
+    probes = Probes(ProbesConfig(share=1), judge(), seed=0)
     fill(probes, "a", 60)
     with pytest.raises(ConfigError, match="set it to 20"):
-        Probes(ProbesConfig(per_label=25), seed=0).load_state_dict(taken(probes))
+        Probes(ProbesConfig(per_label=25), judge(), seed=0).load_state_dict(taken(probes))
     with pytest.raises(ConfigError, match="set it to 40"):
-        Probes(ProbesConfig(capacity=20), seed=0).load_state_dict(taken(probes))
+        Probes(ProbesConfig(capacity=20), judge(), seed=0).load_state_dict(taken(probes))
 
 
 def test_a_capacity_that_holds_no_cohort_is_refused():

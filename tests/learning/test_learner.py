@@ -38,8 +38,8 @@ def samples(model, n, classes=3, start=0):
 def accuracy(own, n=60):
     predictor = ServedModel(own.model, own.task, own.strategy, top_k=1, stages=Stages())
     test = samples(own.model, n, start=10_000)
-    scores = predictor.scores([sample.tokens for sample in test])
-    return np.mean([own.task.labels.names[top[0]] == s.label for top, s in zip(scores.top, test, strict=True)])
+    scores = predictor.answer([sample.tokens for sample in test]).scores
+    return np.mean([own.task.groups[top[0]] == s.label for top, s in zip(scores.top, test, strict=True)])
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -92,7 +92,7 @@ def test_any_number_of_samples_and_classes(tiny, strategy, batch):
     own = learner(tiny, strategy, capacity=1)
     own.add(samples(own.model, batch, classes=batch))
     own.flush()
-    assert len(own.task.labels) == batch
+    assert len(own.task.groups) == batch
     assert not own.waiting
 
 

@@ -26,7 +26,7 @@ def test_a_new_row_is_the_mean_direction_at_the_length_of_the_others(tiny):
     own = build(tiny)
     own.add(stream(OLD))
     batch, known = batch_of(own, stream(NEW, start=100)), own.model.head.size
-    own.model.head.grow(len(own.task.labels), own.optimizer)
+    own.model.head.grow(len(own.task.groups), own.optimizer)
     before = own.model.head.weight[:known].clone()
     initialise_rows(own.model, batch, known)
     weight = own.model.head.weight.detach()
@@ -69,9 +69,9 @@ def test_numbers_that_are_not_finite_leave_a_row_at_zero(tiny):
     features = own.model.features
     own.model.features = lambda tokens: torch.full_like(features(tokens), torch.nan)
     batch, known = batch_of(own, stream(NEW, start=100)), own.model.head.size
-    own.model.head.grow(len(own.task.labels), own.optimizer)
+    own.model.head.grow(len(own.task.groups), own.optimizer)
     initialise_rows(own.model, batch, known)
     own.model.features = features
     assert not own.model.head.weight[known:].any()
-    initialise_rows(own.model, batch, len(own.task.labels))  # the next batch of a class whose row is still empty
+    initialise_rows(own.model, batch, len(own.task.groups))  # the next batch of a class whose row is still empty
     assert own.model.head.weight[known:4].any(1).all()

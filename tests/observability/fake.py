@@ -11,8 +11,8 @@ import numpy as np
 
 from streamlearn.core.timing import Stages
 from streamlearn.service.totals import Totals
-from streamlearn.stream.events import Event, Place, Prediction
-from streamlearn.stream.transport import TopicPartition
+from streamlearn.stream.events import Event, Prediction
+from streamlearn.stream.transport import Place, TopicPartition
 
 SIGNALS = (
     ("adwin", "error"),
@@ -199,7 +199,7 @@ def story(service, dashboard, seconds=900, *, drift_at=0.62):
         if rng.random() < 0.02:
             totals.dead_letters[str(rng.choice(["invalid-json", "missing-input", "too-large"]))] += 1
         service.prequential.accuracy = service.prequential.total_accuracy = min(accuracy, 0.99)
-        service.prequential.kappa = accuracy - 0.03
+        service.prequential.figures()["kappa"] = accuracy - 0.03
         service.learner.step = service.champion_step = second * 6
         service.learner.memory.by_label = {n: 1000 // len(labels) - n % 5 for n in range(len(labels))}
         for n, label in enumerate(labels):

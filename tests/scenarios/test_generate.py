@@ -11,9 +11,9 @@ import pytest
 
 from streamlearn.scenarios import SUPPORT
 from streamlearn.scenarios.generate import lines
-from streamlearn.stream.events import EventDecoder
 from streamlearn.stream.fields import Fields
 from streamlearn.stream.transport import Record
+from tests.targets import decoder
 
 COMMAND = (sys.executable, "-m", "streamlearn.scenarios.generate")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ def test_every_record_is_one_line_and_bad_ones_are_among_them():
     values = [line.removesuffix(b"\n") for line in islice(stream(), 400)]
     assert not any(b"\n" in value for value in values)
     records = [Record("t", 0, offset, None, value, [], 0) for offset, value in enumerate(values)]
-    decoded = EventDecoder(Fields()).decode(records)
+    decoded = decoder(Fields()).decode(records)
     assert len(decoded.events) + len(decoded.dead_letters) == 400
     assert len(decoded.dead_letters) >= 12
     assert {event.slices["length"] for event in decoded.events} == {"short", "long"}

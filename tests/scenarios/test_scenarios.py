@@ -10,8 +10,9 @@ import pytest
 
 from streamlearn.scenarios import SCENARIOS
 from streamlearn.scenarios.story import BAD_RECORDS, Scenario, ScenarioEvent
-from streamlearn.stream.events import EventDecoder, Fields
+from streamlearn.stream.fields import Fields
 from streamlearn.stream.transport import Record
+from tests.targets import decoder
 
 N = 4_000
 
@@ -130,7 +131,7 @@ def test_the_decoder_takes_the_good_and_gives_the_expected_reason_for_the_bad(ev
         Record("support", 0, i, timestamp=0, key=event.key, value=event.value, headers=[])
         for i, event in enumerate(events)
     ]
-    decoded = EventDecoder(Fields()).decode(records)
+    decoded = decoder(Fields()).decode(records)
     assert {dead.record.offset: dead.reason for dead in decoded.dead_letters} == {
         i: event.bad for i, event in enumerate(events) if event.bad
     }

@@ -1,15 +1,12 @@
 """What is measured beside the predictions: probes are kept out of training and answered by the served model, drift is
 called on every signal, and none of it changes a prediction."""
 
-import math
-
 import orjson
 import pytest
 
 from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.drift import SIGNALS
-from streamlearn.evaluation.prequential import Prequential
 from tests.service.test_loop import World, labelled
 
 
@@ -97,9 +94,3 @@ def test_what_was_learned_and_comes_again_is_no_probe(tiny):
     stored = world.service.learner.memory
     assert len(world.service.probes) == probes
     assert not any(f"e{i}" in stored and f"e{i}" in world.service.probes for i in range(200))
-
-
-def test_a_score_that_is_no_number_does_not_poison_the_loss():
-    prequential = Prequential(10)
-    assert prequential.update("a", "a", float("nan")) == pytest.approx(-math.log(1e-6))
-    assert math.isfinite(prequential.loss)

@@ -87,17 +87,17 @@ def test_a_learner_knows_its_file_before_the_first_event(tiny, tmp_path, file):
     assert service.totals.labels == {"learned": labelled - service.totals.labels["probe"], "probe": len(service.probes)}
     assert 0 < len(service.probes) < labelled / 2
     assert service.totals.samples_new == service.totals.labels["learned"]
-    assert set(service.learner.task.labels) == {f"c{i}" for i in range(CLASSES)}
+    assert set(service.learner.task.groups) == {f"c{i}" for i in range(CLASSES)}
     assert service.learner.waiting == []  # the last batch too, though it is not full
     assert len(service.learner.memory) == 12
-    assert set(service.probes.accuracy()) == set(service.learner.task.labels)
+    assert set(service.probes.accuracy()) == set(service.learner.task.groups)
     assert service.totals.events == service.prequential.count == 0  # nothing was served
     assert life.predictions() == []
     assert [record.next for record in life.records(journal.Warm)] == [ROWS, 2 * ROWS, WHOLE]
     assert len(life.records(journal.Snapshot)) == 1
     life.produce(8)
     life.drain()
-    assert {p["label"] for p in life.predictions()} <= set(service.learner.task.labels)
+    assert {p["label"] for p in life.predictions()} <= set(service.learner.task.groups)
     assert all(p["reason"] is None for p in life.predictions())
 
 
@@ -329,7 +329,7 @@ def test_other_fields_and_a_closed_set_of_labels(tiny, tmp_path):
     life = Life(tiny, tmp_path / "state", file, fields=fields, task=task, probes={"share": 0})
     life.start()
     assert [record.taken for record in life.records(journal.Warm)] == ["d" + 19 * "l", 20 * "l"]
-    assert list(life.service.learner.task.labels) == ["a", "b"]
+    assert list(life.service.learner.task.groups) == ["a", "b"]
 
 
 @pytest.mark.parametrize("path", ["id", "$key"])
@@ -359,7 +359,7 @@ def test_a_fine_tuned_checkpoint_begins_with_its_labels_and_learns_the_files(tmp
             life.start()
         life.log.append("events", [message(b'{"id": "e0", "text": "w1"}')])
         life.start()
-        labels = list(life.service.learner.task.labels)
+        labels = list(life.service.learner.task.groups)
         assert labels[:3] == ["buy", "hold", "sell"]
         assert set(labels[3:]) == {"refund", "lend"}
         live = [message(orjson.dumps({"id": f"e{i}", "text": f"w{i % 4} w9"})) for i in range(1, 41)]

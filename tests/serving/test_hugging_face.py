@@ -64,7 +64,7 @@ def learned(folder, strategy, events, **sections):
 
 def answers(world):
     model = world.service.learner.model
-    return world.service.predictor.scores(model.tokenize(ASKED)[0]).probabilities
+    return world.service.predictor.answer(model.tokenize(ASKED)[0]).scores.probabilities
 
 
 def written(world, folder):
@@ -77,11 +77,11 @@ def written(world, folder):
 def differs(world, reader, folder):
     """How far what a reader says of a model, and of its snapshot, is from what the learner says."""
     learner, said = world.service.learner, []
-    pretrained.save(learner.model, learner.strategy, list(learner.task.labels), folder / "model")
+    pretrained.save(learner.model, learner.strategy, list(learner.task.groups), folder / "model")
     snapshot.export(written(world, folder / "state"), folder / "from-snapshot")
     for each in ("model", "from-snapshot"):
         opened = reader(folder / each)
-        assert opened.labels == list(learner.task.labels)
+        assert opened.labels == list(learner.task.groups)
         said.append(opened.probabilities(ASKED).numpy())
     return max(np.abs(each - answers(world)).max() for each in said)
 
@@ -137,7 +137,7 @@ def test_the_model_stays_as_it_is(tmp_path, folders, strategy, kind):
     if strategy == "dual":
         learner.strategy.fusion.weights[2] = 2.0
     digest, labels, before = learner.sha256(), dict(learner.model.backbone.config.id2label), answers(world)
-    pretrained.save(learner.model, learner.strategy, list(learner.task.labels), tmp_path / "out")
+    pretrained.save(learner.model, learner.strategy, list(learner.task.groups), tmp_path / "out")
     assert (learner.sha256(), learner.model.backbone.config.id2label) == (digest, labels)
     assert np.array_equal(answers(world), before)
 

@@ -15,9 +15,10 @@ from docs.generate import schemas
 from streamlearn.core import rng
 from streamlearn.core.scores import Scores
 from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, LabelRequestsConfig, doubt
-from streamlearn.serving.predictor import Answer
+from streamlearn.serving.predictor import Reply
 from streamlearn.stream.transport import Message
 from tests.service.test_recovery import Past, dying, image
+from tests.targets import answer
 
 
 def requests(budget, *, at_random=0.1, probes=0.0, seed=0):
@@ -98,14 +99,15 @@ def test_it_goes_on_the_same_after_a_way_through_its_state():
 
 
 def test_doubt_is_the_margin_and_what_no_class_covers():
-    def answer(*rows):
+    def reply(*rows):
         values = np.array(rows, dtype=np.float32)
-        return Answer([np.zeros(1)] * len(rows), Scores(values, values[:, :1], values[:, :1]), np.zeros(len(rows)))
+        found = answer(Scores(values, values[:, :1], values[:, :1]), ["a", "b", "c"])
+        return Reply([np.zeros(1)] * len(rows), found, np.zeros(len(rows)))
 
-    assert doubt(answer([0.7, 0.2, 0.1], [0.4, 0.4, 0.2]), [False, True]) == pytest.approx([0.5, 2.0])
-    assert doubt(answer([1.0], [1.0]), [False, True]) == [1.0, 2.0]
-    assert doubt(answer([math.nan, math.nan]), [False]) == [NOTHING_KNOWN]
-    assert doubt(Answer([np.zeros(1)] * 3, None, np.zeros(3)), [False] * 3) == [NOTHING_KNOWN] * 3
+    assert doubt(reply([0.7, 0.2, 0.1], [0.4, 0.4, 0.2]), [False, True]) == pytest.approx([0.5, 2.0])
+    assert doubt(reply([1.0], [1.0]), [False, True]) == [1.0, 2.0]
+    assert doubt(reply([math.nan, math.nan]), [False]) == [NOTHING_KNOWN]
+    assert doubt(Reply([np.zeros(1)] * 3, None, np.zeros(3)), [False] * 3) == [NOTHING_KNOWN] * 3
 
 
 @pytest.fixture(autouse=True)

@@ -14,25 +14,29 @@ from streamlearn.learning.novelty import ENOUGH
 from streamlearn.learning.strategies import strategies
 from streamlearn.observability.exporter import ServiceCollector
 from streamlearn.serving.predictions import predictions
-from streamlearn.serving.predictor import Answer
-from streamlearn.stream.events import Event, Place
+from streamlearn.serving.predictor import Reply
+from streamlearn.stream.events import Event
+from streamlearn.stream.transport import Place
 from tests.service.test_loop import World, labelled
+from tests.targets import answer, judge
 
 
 def said(scores, novelty=None, *, abstain_below=0.0, novel_share=0.02):
     n = len(scores)
     events = [Event(f"e{i}", "a", None, 0.0, {}, Place("t", 0, i), 0.0, has_own_id=True) for i in range(n)]
     own = np.array([[score, 1 - score] for score in scores], np.float32)
-    answer = Answer([np.zeros(1, int)] * n, Scores(own, np.tile([1, 0], (n, 1)), own), np.zeros(n, int), novelty)
+    labels = ["card", "refund"]
+    found = answer(Scores(own, np.tile([1, 0], (n, 1)), own), labels)
+    reply = Reply([np.zeros(1, int)] * n, found, np.zeros(n, int), novelty)
     return predictions(
-        events, answer, ["card", "refund"], step=3, champion=2, abstain_below=abstain_below, novel_share=novel_share
+        events, reply, judge(labels), step=3, champion=2, abstain_below=abstain_below, novel_share=novel_share
     )
 
 
 def test_a_low_score_abstains_and_names_its_label_all_the_same():
     low, high = said([0.3, 0.7], abstain_below=0.5)
     assert (low.label, low.score, low.abstained, low.reason) == ("refund", 0.3, True, "low-score")
-    assert low.top == [{"label": "refund", "score": 0.3}, {"label": "card", "score": 0.7}]
+    assert low.said[2] == [{"label": "refund", "score": 0.3}, {"label": "card", "score": 0.7}]
     assert (high.label, high.abstained, high.reason) == ("refund", False, None)
 
 

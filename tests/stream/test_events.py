@@ -14,8 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamlearn.stream.events import Event, EventDecoder, Fields, Place, Prediction, encode_predictions
-from streamlearn.stream.transport import Record
+from streamlearn.stream.events import Event, Prediction, encode_predictions
+from streamlearn.stream.fields import Fields
+from streamlearn.stream.transport import Place, Record
 
 
 def record(value, offset=0, key=None, timestamp=1_500):
@@ -26,7 +27,7 @@ def record(value, offset=0, key=None, timestamp=1_500):
 
 def decoder(**settings):
     known = {name: settings.pop(name) for name in ("labels", "closed", "max_labels", "max_bytes") if name in settings}
-    return EventDecoder(Fields(**settings), **known)
+    return decoder(Fields(**settings), **known)
 
 
 def event(value, *, key=None, **settings) -> Event:

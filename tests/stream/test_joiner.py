@@ -5,18 +5,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamlearn.core.scores import TOP, Scores
-from streamlearn.core.vocabulary import Labels
+from streamlearn.core.scores import TOP, Scores, loss, probabilities
 from streamlearn.durability.snapshots import Snapshots, name
-from streamlearn.stream.events import Event, Forget, Label, Place, Prediction
+from streamlearn.stream.events import Event, Forget, Label, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
 from streamlearn.stream.pending import Pending, Served
+from streamlearn.stream.transport import Place
 from tests.snapshots import same
+from tests.targets import answer, judge
 
 NAMES = [f"c{i}" for i in range(9)]
 FORGET = "forget"  # in the place of a label
@@ -44,11 +44,17 @@ def served(events, probabilities=None, tokens=None):
         for e, o, r in zip(events, order, rows, strict=True)
     ]
     tokens = tokens or [np.array([e.source.offset, 7], np.int64) for e in events]
-    return Served(predictions, tokens, Scores(rows, order[:, :1], np.take_along_axis(rows, order[:, :1], 1)))
+    scores = Scores(rows, order[:, :1], np.take_along_axis(rows, order[:, :1], 1))
+    return Served(predictions, tokens, answer(scores, NAMES))
 
 
 def joiner(waits=True, names=NAMES, **config):
-    return Joiner(JoinerConfig(**config), Labels(names), vocabulary_size=70_000, waits=waits)
+    return Joiner(JoinerConfig(**config), judge(names), vocabulary_size=70_000, waits=waits)
+
+
+def judged(joined):
+    own = judge(NAMES)
+    return own.judge(np.frombuffer(joined.kept, own.kept), [joined.sample.label])
 
 
 def take(own, events=(), late=(), now=0.0):
@@ -241,8 +247,9 @@ def test_a_joined_sample_is_what_the_event_was():
     first, second = join.late
     assert [sample.tokens.tolist() for sample in join.samples] == [[5, 69_999], []]
     assert join.samples[0].tokens.dtype == np.int64
-    assert (first.slices, first.time, first.score) == ({"region": "eu", "vip": "true"}, 100.0, 0.111111)
-    assert second.probability == 0
+    assert (first.slices, first.time) == ({"region": "eu", "vip": "true"}, 100.0)
+    assert judged(first).confidences == [0.111111]
+    assert judged(second).losses == [loss(0.0)]
     assert join.delays == [60.0, 0.0]
     take(own, late=labels(("c", "c4"), time=90.0))
     assert take(own, [event("c", offset=2, time=100.0)]).delays == []  # it was early
@@ -252,10 +259,13 @@ def test_a_joined_sample_is_what_the_event_was():
 def test_what_a_label_got_is_exact_among_the_likeliest_and_a_mean_beyond(classes):
     draw = np.random.default_rng(classes)
     rows = draw.dirichlet(np.ones(classes), 20).astype(np.float32)
-    pending, events = Pending(Labels(NAMES), 100), [event(f"e{i}", offset=i) for i in range(20)]
-    told = served(events)._replace(scores=Scores(rows, rows.argsort(1)[:, -1:], rows.max(1, keepdims=True)))
+    pending, events = Pending(judge(NAMES), 100), [event(f"e{i}", offset=i) for i in range(20)]
+    scores = Scores(rows, rows.argsort(1)[:, -1:], rows.max(1, keepdims=True))
+    told = served(events)._replace(answer=answer(scores, NAMES))
     for each, packed, row in zip(events, pending.pack(events, range(20), told, 0.0), rows, strict=True):
-        got = [pending.unpack([each.id], [packed], [label])[0].probability for label in NAMES]
+        found = [pending.unpack([each.id], [packed], [label])[0].kept for label in NAMES]
+        numbers = np.arange(len(NAMES))
+        got = probabilities(np.frombuffer(b"".join(found), pending.judge.kept)["top_scores"], numbers).tolist()
         kept = np.argsort(-row)[:TOP]
         assert [got[at] for at in kept] == row[kept].tolist()
         rest = [got[at] for at in range(classes) if at not in kept]
@@ -270,8 +280,9 @@ def test_before_any_label_is_known_nothing_was_served():
     )
     own.join(events, [0], said, [], 0.0)
     (joined,) = take(own, late=labels(("a", "c0"))).late
-    assert (joined.predicted, joined.probability) == (None, 0.0)
-    assert np.isnan(joined.score)
+    found = judged(joined)
+    assert (found.said, found.errors, found.losses) == ([None], [1.0], [loss(0.0)])
+    assert np.isnan(found.confidences[0])
 
 
 def test_events_without_ids_of_their_own_are_neither_joined_nor_remembered():
@@ -339,13 +350,3 @@ def test_ids_that_wait_are_not_taken_twice_though_none_is_remembered():
     assert "".join(take(own, [event("a"), event("b", "c1")], labels(("a", "c0"), ("a", "c1"))).letters) == "Ullc"
     assert "".join(take(own, [event("a")]).letters) == "-"
     assert not own.state_dict()["known"]["labels"].numel()
-
-
-def test_a_state_that_kept_scores_in_single_precision_gives_them_as_they_were_served():
-    before, own = joiner(), joiner()
-    take(before, [event("a")])
-    state = before.state_dict()
-    state["pending"]["score"] = torch.tensor([0.7], dtype=torch.float32)
-    own.load_state_dict(state)
-    (joined,) = take(own, late=labels(("a", "c0"))).late
-    assert joined.score == 0.7

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from streamlearn.stream.events import EventDecoder, Fields
-from streamlearn.stream.label_decoder import LabelDecoder
+from streamlearn.stream.fields import Fields
 from streamlearn.stream.transport import Record
+from tests.targets import decoder, label_decoder
 
 
 def record(value, key=None, offset=0):
@@ -15,7 +15,7 @@ def record(value, key=None, offset=0):
 
 
 def decode(*values, fields=None, **known):
-    own = LabelDecoder(EventDecoder(Fields(**(fields or {})), **known))
+    own = label_decoder(decoder(Fields(**(fields or {})), **known))
     return own.decode([record(value, offset=n) for n, value in enumerate(values)])
 
 
@@ -62,7 +62,7 @@ def test_a_bad_one_is_a_dead_letter_and_the_others_go_on(value, reason, detail):
 
 def test_the_fields_are_the_users_own():
     fields = {"id": "$key", "label": "ticket.class", "time": "ticket.at"}
-    own = LabelDecoder(EventDecoder(Fields(**fields)))
+    own = label_decoder(decoder(Fields(**fields)))
     value = {"ticket": {"class": "refund", "at": "2026-01-01T00:00:00Z"}}
     found = own.decode([record(value, b"e1"), record(value, None), record({"ticket": {"at": 1}}, b"e2")])
     assert [(each.id, each.label, each.time) for each in found.labels] == [("e1", "refund", 1_767_225_600.0)]
@@ -71,9 +71,9 @@ def test_the_fields_are_the_users_own():
 
 
 def test_labels_are_bounded_together_with_those_of_the_events():
-    events = EventDecoder(Fields(), max_labels=2)
+    events = decoder(Fields(), max_labels=2)
     events.decode([Record("events", 0, 0, None, b'{"text": "t", "label": "a"}', (), 0)])
-    found = LabelDecoder(events).decode([record({"id": "e", "label": name}) for name in "abc"])
+    found = label_decoder(events).decode([record({"id": "e", "label": name}) for name in "abc"])
     assert [each.label for each in found.labels] == ["a", "b"]
     assert [each.reason for each in found.dead_letters] == ["unknown-label"]
     assert (

@@ -99,7 +99,7 @@ class Scoreboard:
         return Group(
             table,
             Text(
-                f"learned: {totals.labels['learned']:,} labels of {len(service.learner.task.labels)} intents in "
+                f"learned: {totals.labels['learned']:,} labels of {len(service.learner.task.groups)} intents in "
                 f"{service.learner.step:,} steps, {totals.samples_replayed:,} samples rehearsed"
             ),
             Text(f"drift called: {_drift(service) or 'not once'}"),

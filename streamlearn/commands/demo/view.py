@@ -58,7 +58,7 @@ class Refresh:
             style = "green" if label == truth else "red" if truth else "cyan"
             recent.add_row(Text(label or "no label known yet", style=style), Text(text[:90], style="dim"))
         state = (
-            f"{len(service.learner.task.labels)} intents known, step {service.learner.step:,}, {waiting(service)}, "
+            f"{len(service.learner.task.groups)} intents known, step {service.learner.step:,}, {waiting(service)}, "
             f"{len(service.learner.memory)} of {service.learner.memory.capacity} remembered, "
             f"{service.totals.dead_letters.total()} dead letters"
         )

@@ -24,6 +24,7 @@ from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings, load
 from streamlearn.core.errors import ConfigError
 from streamlearn.learning.strategies import strategies
+from streamlearn.model.tasks import tasks
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,9 @@ def _check(request: Request) -> None:
 
 def _read(file: str, settings: Settings, bare: str) -> Labelled:
     """Read a file; `bare` says what becomes of lines without a label."""
-    labelled = streams.read(file, settings.root.fields, max_bytes=settings.root.limits.record_bytes)
+    labelled = streams.read(
+        file, settings.root.fields, tasks.build(settings.root.task), max_bytes=settings.root.limits.record_bytes
+    )
     if labelled.refused:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(labelled.refused.items()))
         first = "; ".join(labelled.told)

@@ -108,10 +108,9 @@ class Examiner:
         served, found = self.served, np.full(len(tokens), None, object)
         if not served.model.trained:
             return found
-        names = np.array(served.task.labels.names, object)
         for start in range(0, len(tokens), CHUNK):
             if self._is_stopped():
                 raise StoppedError
             output = served.output(tokens[start : start + CHUNK])
-            found[start : start + CHUNK] = names[served.task.scores(output, 1).top[:, 0]]
+            found[start : start + CHUNK] = served.task.answer(output, 1).named()
         return found

@@ -101,8 +101,8 @@ def _figure(drawing: str, caption: str) -> str:
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>" if drawing else ""
 
 
-def _by_name(done: Sequence[Evaluation]) -> dict[str, list[list[bool]]]:
-    found: dict[str, list[list[bool]]] = {}
+def _by_name(done: Sequence[Evaluation]) -> dict[str, list[list[float]]]:
+    found: dict[str, list[list[float]]] = {}
     for each in done:
         found.setdefault(each.figures["strategy"], []).append(each.outcomes)
     return found

@@ -63,7 +63,7 @@ class Evaluation:
     """What came of one: `figures` is what `--json` prints of it, the rest is for the report's plots."""
 
     figures: dict[str, Any]
-    outcomes: list[bool] = field(default_factory=list)  # prequential, in the order of the stream
+    outcomes: list[float] = field(default_factory=list)  # prequential, in the order of the stream
     points: list[tuple[int, float]] = field(default_factory=list)  # events, accuracy on the classes that had come
     finished: bool = True
 
@@ -106,7 +106,8 @@ class Lap:
 
     def __init__(self, job: Job, stop: Event, advance: Callable[[int], None], *, asks: bool = True) -> None:
         self.job, self.stop, self._advance = job, stop, advance
-        self.outcomes: list[bool] = []
+        self.outcomes: list[float] = []  # the accuracy of each labelled event, as it was served
+        self._measured = 0  # labelled events so far
         self.seconds = 0.0  # without those of the examiner
         self.come: Counter[str] = Counter()  # labels so far
         self.log = MemoryLog()
@@ -145,10 +146,10 @@ class Lap:
         """Look at what a turn did, ask the test set if it is time, and put the next part into the log."""
         self.seconds += time.perf_counter() - self._clock
         taken = turn.records
-        for event, prediction in zip(turn.events, turn.predictions, strict=True):
-            if event.label is not None:
-                self.outcomes.append(prediction.label == event.label)
-                self.come[event.label] += 1
+        prequential, task = self.service.prequential, self.service.learner.task
+        new, self._measured = prequential.count - self._measured, prequential.count
+        self.outcomes += [1 - entry.error for entry in list(prequential.window)[-new:]] if new else []
+        self.come.update(task.group(event.label) for event in turn.events if event.label is not None)
         passed, total = self.service.totals.events, self.job.stream.size
         if self._asks and self.examiner is not None:
             for label in self._late & self.come.keys():
@@ -203,7 +204,7 @@ def _tensors(value: Any) -> Iterable[torch.Tensor]:  # noqa: ANN401 - tensors, a
 
 
 def _waiting(learner: Learner) -> Counter[str]:
-    return Counter(sample.label for sample in learner.waiting)
+    return Counter(learner.task.group(sample.label) for sample in learner.waiting)
 
 
 def _under_noise(job: Job, stop: Event, advance: Callable[[int], None]) -> float | None:
@@ -281,7 +282,7 @@ def _nothing_of_the_end(lap: Lap) -> dict[str, Any]:
     }
 
 
-def curve(outcomes: list[bool], points: int = 100) -> list[tuple[int, float]]:
+def curve(outcomes: list[float], points: int = 100) -> list[tuple[int, float]]:
     """Return the accuracy over the last tenth of the stream (at least 20 events), at so many of its events."""
     if not outcomes:
         return []

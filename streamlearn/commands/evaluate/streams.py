@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.stream.events import EventDecoder
+from streamlearn.model.tasks import Task
+from streamlearn.stream.decoders import EventDecoder
 from streamlearn.stream.fields import Fields, extractor
 from streamlearn.stream.files import is_csv, numbered, opened
 from streamlearn.stream.transport import Record
@@ -61,8 +62,9 @@ class Stream(NamedTuple):
         return sum(map(len, self.parts))
 
 
-def read(file: str, fields: Fields, *, max_bytes: int) -> Labelled:
-    """Read a labelled file: JSON lines or CSV, with or without gzip. Rows are named by folder, file and line.
+def read(file: str, fields: Fields, task: Task, *, max_bytes: int) -> Labelled:
+    """Read a labelled file: JSON lines or CSV, with or without gzip. Rows are named by folder, file and line, and the
+    label of each is its task's group.
 
     Raises:
         ConfigError: it cannot be read, or nothing in it has a label.
@@ -76,10 +78,15 @@ def read(file: str, fields: Fields, *, max_bytes: int) -> Labelled:
     stem = f"{path.parent.name}-{path.name.split('.')[0]}"
     lines = [Record(stem, 0, at, f"{stem}-{at}".encode(), value, (), 0) for at, value in enumerate(values)]
     # The service's own decoder: what it refuses here becomes a dead letter there.
-    decoded = EventDecoder(fields, max_bytes=max_bytes, max_labels=len(lines)).decode(lines)
+    decoded = EventDecoder(fields, task.targets(len(lines)), max_bytes=max_bytes).decode(lines)
     events = {event.source.offset: event for event in decoded.events}
     rows = [
-        Row(f"{stem}-{at}", value, event.text if event else None, event.label if event else None)
+        Row(
+            f"{stem}-{at}",
+            value,
+            event.text if event else None,
+            task.group(event.label) if event and event.label is not None else None,
+        )
         for at, (value, event) in enumerate(zip(values, map(events.get, range(len(values))), strict=True))
     ]
     labels = _sorted(_raw_label(lines[at], fields) for at, row in enumerate(rows) if row.label is not None)

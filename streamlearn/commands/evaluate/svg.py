@@ -30,7 +30,7 @@ class Frame(NamedTuple):
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / self.top
 
 
-def curves(outcomes: Mapping[str, Sequence[list[bool]]]) -> str:
+def curves(outcomes: Mapping[str, Sequence[list[float]]]) -> str:
     """Draw accuracy over the stream: a line for each name, the mean over its runs, in a band from least to greatest."""
     drawn = {name: [found for run in runs if (found := curve(run))] for name, runs in outcomes.items()}
     drawn = {name: found for name, found in drawn.items() if found}

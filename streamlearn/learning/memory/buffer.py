@@ -10,6 +10,7 @@ from pydantic import Field
 
 from streamlearn.core.batch import Batch, IntArray, Tokens
 from streamlearn.core.registry import ComponentSpec, Config
+from streamlearn.core.target import Column
 from streamlearn.learning.memory.policy import Policy
 from streamlearn.learning.memory.retrieval import Retrieval, Uniform
 
@@ -46,11 +47,12 @@ class ReplayMemory:
         policy: decides what gives way once the memory is full.
         retrieval: decides what is rehearsed.
         max_outputs: numbers of a sample's output that are kept at most; what lies beyond is not.
+        column: how encoded targets lie in the memory; None where a sample's group says all of its target.
     """
 
     def __init__(
         self, capacity: int, width: int, vocabulary_size: int, policy: Policy, retrieval: Retrieval | None = None,
-        *, max_outputs: int = 10_000,
+        *, max_outputs: int = 10_000, column: Column | None = None,
     ) -> None:  # fmt: skip
         self.capacity = capacity
         self.policy = policy
@@ -61,7 +63,8 @@ class ReplayMemory:
         self.width = width
         self._tokens: IntArray = np.zeros((capacity, width), np.min_scalar_type(vocabulary_size - 1))
         self._lengths: IntArray = np.zeros(capacity, np.min_scalar_type(width))
-        self._labels: IntArray = np.zeros(capacity, np.int32)
+        self._labels: IntArray = np.zeros(capacity, np.int32)  # the numbers of groups
+        self._targets = None if column is None else np.zeros((capacity, *column.shape), column.dtype)
         self._place: IntArray = np.zeros(capacity, np.int32)  # where a slot stands in its class's list of slots
         self._order: IntArray = np.zeros(capacity, np.int64)  # `seen` when the sample was stored
         self._losses: npt.NDArray[np.float32] = np.full(capacity, -1, np.float32)  # below 0: not known
@@ -82,9 +85,11 @@ class ReplayMemory:
     def nbytes(self) -> int:
         """Bytes of the columns: constant from the start on, but for stored outputs. Ids are strings on top, of at most
         256 characters."""
-        columns = (
+        columns = [
             self._tokens, self._lengths, self._labels, self._place, self._order, self._losses, self._outputs
-        )  # fmt: skip
+        ]  # fmt: skip
+        if self._targets is not None:
+            columns.append(self._targets)
         return sum(column.nbytes for column in columns)
 
     @property
@@ -131,7 +136,7 @@ class ReplayMemory:
         """
         if outputs is not None:
             self._widen(outputs.shape[1])
-        for row, (sample_id, label) in enumerate(zip(batch.ids, batch.labels.tolist(), strict=True)):
+        for row, (sample_id, label) in enumerate(zip(batch.ids, batch.group_numbers.tolist(), strict=True)):
             slot = self._slot_of.get(sample_id)
             if slot is None:
                 self.seen += 1
@@ -141,15 +146,25 @@ class ReplayMemory:
                     continue
                 self._order[slot] = self.seen
             self._write(slot, sample_id, label, batch.tokens, row)
+            if self._targets is not None:
+                self._targets[slot] = batch.labels[row]
             if outputs is not None:
                 kept = outputs[row, : self.max_outputs]
                 self._outputs[slot, : len(kept)] = np.where(np.isfinite(kept), kept, np.nan)
 
-    def relabel(self, sample_id: str, label: int) -> bool:
-        """Give a stored sample another label, and return whether it is stored; its stored scores stay."""
+    def relabel(self, sample_id: str, label: int, target: IntArray | None = None) -> bool:
+        """Give a stored sample another label, and return whether it is stored; what was said of it stays.
+
+        Args:
+            sample_id: of the sample.
+            label: the number of its group.
+            target: as the task encodes it, where the memory has a column for it.
+        """
         slot = self._slot_of.get(sample_id)
         if slot is None:
             return False
+        if self._targets is not None:
+            self._targets[slot], self._losses[slot] = target, -1
         old = int(self._labels[slot])
         if old != label:
             self._unlink(slot)
@@ -177,8 +192,10 @@ class ReplayMemory:
         width = int(lengths.max(initial=1))
         tokens = Tokens(self._tokens[slots, :width].astype(np.int64), lengths)
         outputs = self._outputs[slots] if self._outputs.shape[1] else None
-        ids = [self._ids[slot] for slot in slots.tolist()]
-        return Batch(tokens, self._labels[slots].astype(np.int64), ids, outputs)
+        ids, groups = [self._ids[slot] for slot in slots.tolist()], self._labels[slots].astype(np.int64)
+        if self._targets is None:
+            return Batch(tokens, groups, ids, outputs)
+        return Batch(tokens, self._targets[slots], ids, outputs, groups)
 
     def remove(self, sample_id: str) -> bool:
         """Forget one sample, if it is there. What the slot held is overwritten."""
@@ -191,6 +208,8 @@ class ReplayMemory:
             label = int(self._labels[last])
             self._tokens[slot], self._lengths[slot] = self._tokens[last], self._lengths[last]
             self._labels[slot], self._outputs[slot] = label, self._outputs[last]
+            if self._targets is not None:
+                self._targets[slot] = self._targets[last]
             self._order[slot], self._losses[slot] = self._order[last], self._losses[last]
             self._place[slot] = self._place[last]
             self._slots[label][int(self._place[last])] = slot
@@ -208,6 +227,7 @@ class ReplayMemory:
             "tokens": torch.from_numpy(self._tokens[:n].astype(np.int32)),
             "lengths": torch.from_numpy(self._lengths[:n].astype(np.int32)),
             "labels": torch.from_numpy(self._labels[:n].copy()),
+            **({} if self._targets is None else {"targets": torch.from_numpy(self._targets[:n].copy())}),
             "place": torch.from_numpy(self._place[:n].copy()),
             "order": torch.from_numpy(self._order[:n].copy()),
             "losses": torch.from_numpy(self._losses[:n].copy()),
@@ -235,6 +255,8 @@ class ReplayMemory:
         ):
             column[:n] = state[name].numpy()
             column[n:] = empty
+        if self._targets is not None:
+            self._targets[:n], self._targets[n:] = state["targets"].numpy(), 0
         self._ids = [*state["ids"], *[""] * (self.capacity - n)]
         self._slot_of = {sample_id: slot for slot, sample_id in enumerate(self._ids[:n])}
         counts = np.bincount(self._labels[:n], minlength=max(self.seen_by_label, default=-1) + 1)

@@ -67,6 +67,7 @@ class Strategy:
     rehearses: ClassVar[bool] = True  # what it learned is stored in the memory
     descends: ClassVar[bool] = True  # `loss` returns something that the optimizer can take a step on
 
+    needs_classes: ClassVar[bool] = False  # it reads the batch's labels as numbers of classes
     frozen: ClassVar[bool] = False  # the encoder stands still; what is trained are the head, and the model's branch
 
     class Config(Config):
@@ -116,7 +117,7 @@ class Strategy:
     def absorb(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> None:
         """Take in a batch without a gradient, once, after its optimizer steps and before it is offered to the memory.
 
-        The labels' numbers are below `len(learner.task.labels)`, which may have grown since the last batch.
+        The labels' numbers are below `learner.task.outputs`, which may have grown since the last batch.
         """
 
     @property
@@ -175,6 +176,7 @@ class ClosedForm(Strategy):
 
     rehearses = False
     descends = False
+    needs_classes = True
     frozen = True
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Strategy
@@ -239,7 +241,7 @@ class ClassMeansForm(ClosedForm):
         del memory
         features = unit_features(learner.model, batch.tokens)
         self.batch_novelty = energy(self.discriminants(features)) if len(self.means.counts) else None
-        self.means.grow(len(learner.task.labels))
+        self.means.grow(learner.task.outputs)
         rows = finite(features)
         features, labels = features[rows], learner.labels(batch)[rows]
         self.learn(features, labels)

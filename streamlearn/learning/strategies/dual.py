@@ -122,11 +122,11 @@ class Dual(Ridge):
             others = rehearsed[seen] if rehearsed is not None else None
             self.fusion.learn(some(evidence, seen), others, labels[seen])
             for label in self.class_drift.update(alone.tolist(), labels.tolist()):
-                name = learner.task.labels.names[label]
+                name = learner.task.groups[label]
                 log.warning("%s: what it meant goes by another label now; its old evidence is dropped", name)
                 self.head.release(label)
                 self.recent.drop(label)
-        self.head.learn(hidden, labels, len(learner.task.labels))  # 3
+        self.head.learn(hidden, labels, learner.task.outputs)  # 3
         self.remember(batch, rows, hidden, labels)
         self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.rehearsal.next())
 

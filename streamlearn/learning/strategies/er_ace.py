@@ -22,6 +22,8 @@ class ERACE(Strategy):
     loss of 0, and is learned once it is rehearsed: for a stream sorted by class, rehearse more than is new.
     """
 
+    needs_classes = True
+
     def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the new samples' loss over their own classes, and the rehearsed ones' over all."""
         replay = learner.rehearse(memory, batch)

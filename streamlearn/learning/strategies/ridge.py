@@ -137,7 +137,7 @@ class Ridge(ClosedForm):
             evidence = self.head.evidence(hidden)
             self.batch_novelty = placed(evidence.novelty_scores, rows)
             self.fusion.learn(some(evidence, labels < known), None, labels[labels < known])
-        self.head.learn(hidden, labels, len(learner.task.labels))
+        self.head.learn(hidden, labels, learner.task.outputs)
         self.remember(batch, rows, hidden, labels)
 
     @property

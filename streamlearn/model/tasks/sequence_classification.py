@@ -1,7 +1,9 @@
 """One label for a text: intents, topics, sentiment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch.nn import functional
@@ -9,12 +11,14 @@ from torch.nn import functional
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.core.scores import Scores
+from streamlearn.core.target import Column, IntArray, Target
 from streamlearn.core.vocabulary import Labels
 from streamlearn.model.tasks.base import tasks
+from streamlearn.model.tasks.classes import FIELDS, ClassAgreement, ClassAnswer, ClassJudge, ClassTargets
 
 
 @tasks.register("sequence-classification")
-class SequenceClassification:
+class SequenceClassification(ClassJudge):
     """Softmax over the labels known so far, trained by cross-entropy."""
 
     class Config(BaseConfig):
@@ -32,9 +36,35 @@ class SequenceClassification:
                 raise ValueError("needs at least two labels, each once")
             return labels
 
+    classes = True
+    fields: Sequence[str] = FIELDS
+    column: Column | None = None
+
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.labels = Labels(config.labels or (), closed=config.labels is not None)
+        self.config, self.closed = config, config.labels is not None
+        super().__init__(Labels(config.labels or ()))
+
+    @property
+    def outputs(self) -> int:
+        """A row of the head for each label."""
+        return len(self.labels)
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The labels."""
+        return self.labels.names
+
+    def targets(self, max_labels: int) -> ClassTargets:
+        """Return what admits labels."""
+        return ClassTargets(self.labels, closed=self.closed, max_labels=max_labels)
+
+    def encode(self, targets: Sequence[Target]) -> IntArray:
+        """Return the labels' numbers, int64 of shape (n,); a new label gets the next one."""
+        return np.array([self.labels.add(str(target)) for target in targets], np.int64)
+
+    def group_numbers(self, encoded: IntArray) -> IntArray:
+        """Return the labels' numbers."""
+        return encoded
 
     def known_from(self, labels: Sequence[str]) -> None:
         """Take over a fine-tuned checkpoint's labels; a closed set must be the same labels.
@@ -49,18 +79,43 @@ class SequenceClassification:
                 where="task.labels",
                 mend="list the checkpoint's labels, or leave task.labels out",
             )
-        self.labels = Labels(labels, closed=self.labels.closed)
+        self.labels = Labels(labels)
 
-    def loss(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def measure(self) -> ClassAgreement:
+        """Return Cohen's kappa."""
+        return ClassAgreement()
+
+    def loss(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy of scores (n, classes) for labels (n,)."""
-        return functional.cross_entropy(scores, labels)
+        return functional.cross_entropy(output, labels)
 
-    def losses(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def losses(self, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return each sample's cross-entropy: (n,)."""
-        return functional.cross_entropy(scores, labels, reduction="none")
+        return functional.cross_entropy(output, labels, reduction="none")
 
-    def scores(self, output: torch.Tensor, top_k: int) -> Scores:
+    def answer(self, output: torch.Tensor, top_k: int) -> ClassAnswer:
         """Softmax, and the `top_k` likeliest classes of each event."""
         probabilities = output.softmax(dim=-1)
         values, indices = probabilities.topk(min(top_k, output.shape[1]), dim=-1)
-        return Scores(probabilities.cpu().numpy(), indices.cpu().numpy(), values.cpu().numpy())
+        return ClassAnswer(
+            Scores(probabilities.cpu().numpy(), indices.cpu().numpy(), values.cpu().numpy()), self.labels
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the labels, in the order of their numbers."""
+        return {"labels": list(self.labels.names)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over another's labels.
+
+        Raises:
+            ConfigError: labels that the configuration lists, or the checkpoint knows, are not the first of them.
+        """
+        known, saved = self.labels.names, list(state["labels"])
+        if saved[: len(known)] != known:
+            raise ConfigError(
+                f"the snapshot knows {len(saved)} labels, and not those that are listed, in their order",
+                where="task.labels, model.name",
+                mend="go on with the labels that it began with, or give the changed learner a new `name`",
+            )
+        self.labels.load_state_dict({"names": saved})

@@ -20,7 +20,9 @@ from streamlearn.commands.evaluate.figures import Point
 from streamlearn.commands.evaluate.html import page
 from streamlearn.commands.evaluate.one_pass import curve, parts, run
 from streamlearn.core.errors import ConfigError
-from streamlearn.stream.events import Fields
+from streamlearn.core.registry import ComponentSpec
+from streamlearn.model.tasks import tasks
+from streamlearn.stream.fields import Fields
 from tests.kafka.helpers import call
 
 CONTRACT = {
@@ -62,7 +64,9 @@ def files(tmp_path):
 
 
 def read(path, **fields):
-    return streams.read(str(path), Fields(**fields), max_bytes=1000)
+    return streams.read(
+        str(path), Fields(**fields), tasks.build(ComponentSpec(name="sequence-classification")), max_bytes=1000
+    )
 
 
 def evaluated(tiny, files, **options):

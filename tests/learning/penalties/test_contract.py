@@ -30,7 +30,7 @@ def test_any_order_of_classes(tiny, penalty, order, strategy):
     samples = stream(ORDERS[order])
     updates = own.add(samples)
     assert [update.skipped for update in updates] == [0] * 10
-    assert scores(own, samples[:8]).shape == (8, len(own.task.labels))
+    assert scores(own, samples[:8]).shape == (8, len(own.task.groups))
 
 
 @pytest.mark.parametrize("strategy", list(strategies))

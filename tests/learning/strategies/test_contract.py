@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize("strategy", STRATEGIES)
 def well(own, samples):
     """What is served after learning is a distribution over the classes."""
     served = scores(own, samples)
-    assert served.shape == (len(samples), len(own.task.labels))
+    assert served.shape == (len(samples), len(own.task.groups))
     assert np.isfinite(served).all()
     assert np.allclose(served.sum(axis=1), 1, atol=1e-4)
 
@@ -36,7 +36,7 @@ def test_any_order_of_classes(tiny, strategy, order):
     updates = own.add(samples)
     assert [update.skipped for update in updates] == [0] * 10
     assert own.step == 10
-    assert len(own.task.labels) == len({sample.label for sample in samples})
+    assert len(own.task.groups) == len({sample.label for sample in samples})
     assert len(own.memory) == (own.memory.capacity if own.strategy.rehearses else 0)
     well(own, samples[:8])
 
@@ -102,7 +102,7 @@ def test_ten_thousand_classes_take_bounded_memory(tiny, strategy):
     own.add(stream(range(10_000)))
     own.add(stream(range(0, 10_000, 10), start=20_000))  # fills the window of what is usual
     size = tensor_bytes(own.state_dict())
-    assert len(own.task.labels) == 10_000
+    assert len(own.task.groups) == 10_000
     assert len(own.memory) <= 30
     own.add(stream(range(0, 10_000, 10), start=50_000))
     assert tensor_bytes(own.state_dict()) == size

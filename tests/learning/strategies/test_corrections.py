@@ -19,8 +19,8 @@ def learner(tiny, strategy, window=1000):
 
 def corrected(own, sample_id, label):
     number = own.task.labels.add(label)
-    own.model.head.grow(len(own.task.labels), own.optimizer)
-    return own.strategy.correct(sample_id, number, len(own.task.labels))
+    own.model.head.grow(len(own.task.groups), own.optimizer)
+    return own.strategy.correct(sample_id, number, len(own.task.groups))
 
 
 def statistics(own):
@@ -60,7 +60,7 @@ def test_a_correction_may_bring_a_class_or_empty_one(tiny, strategy):
     for sample in samples[-8:]:
         assert corrected(own, sample.id, "a new one")
     counts = statistics(own)["counts"].tolist()
-    names = own.task.labels.names
+    names = own.task.groups
     assert counts[names.index("class-9")] == 0
     assert counts[names.index("a new one")] == 8
     assert statistics(own)["sums"][names.index("class-9")].abs().max() == 0

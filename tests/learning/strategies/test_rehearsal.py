@@ -12,7 +12,7 @@ from tests.learners import build, stream
 
 def batch_of(own, samples):
     numbers = np.array([own.task.labels.add(sample.label) for sample in samples])
-    own.model.head.grow(len(own.task.labels), own.optimizer)
+    own.model.head.grow(len(own.task.groups), own.optimizer)
     return Batch(pad([sample.tokens for sample in samples]), numbers, [sample.id for sample in samples])
 
 
