@@ -4,6 +4,7 @@ task's own file takes a label for the name of a class. The head has one row, and
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class NumberAnswer:
         return NumberAnswer(np.concatenate([self.values, *(each.values for each in others)]), self.judge)
 
     def published(self):
-        return [(value,) for value in self.values.tolist()]
+        return [{"value": value} for value in self.values.tolist()]
 
     def named(self):
         return [None] * len(self.values)
@@ -87,8 +88,7 @@ class NumberTask:
         """Nothing to set."""
 
     classes = False
-    fields: Sequence[str] = ("value",)
-    nothing: Sequence[Any] = (None,)
+    nothing: Mapping[str, Any] = MappingProxyType({"value": None})
     kept = KEPT
     column = Column(np.dtype(np.float32))
     outputs = 1

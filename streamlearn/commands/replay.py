@@ -118,7 +118,7 @@ class Checked:
                 self.gone += 1
                 continue
             self.predictions += 1
-            now = said(dict(zip(service.learner.task.fields, each.said, strict=True)), each.model_step)
+            now = said(each.said, each.model_step)
             if found != now:
                 what = f"{now.decode()}, published {found.decode() if found else 'nothing'}"
                 self._differs(f"{place.topic}[{place.partition}] offset {place.offset}: {what}")

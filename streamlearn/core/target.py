@@ -5,7 +5,7 @@ answers without looking into them, and ask whoever made them. For `sequence-clas
 
     targets.checked("refund", "label")     -> "refund"            the JSON value is a label
     targets.admitted("refund", "label")    -> "refund"            and one that is allowed
-    answer.published()[0]                  -> ("refund", 0.91, [{"label": "refund", "score": 0.91}, ...])
+    answer.published()[0]                  -> {"label": "refund", "score": 0.91, "top": [{...}, ...]}
     task.judge(answer.kept([0]), ["card"]) -> said ["refund"], errors [1.0], losses [3.2], confidences [0.91]
 """
 
@@ -97,8 +97,8 @@ class Answer(Protocol):
         """Return the answers to these events, and then to those of the others."""
         ...
 
-    def published(self) -> Sequence[Sequence[Any]]:
-        """Return, of each event, the values of the task's `fields` in its prediction."""
+    def published(self) -> Sequence[Mapping[str, Any]]:
+        """Return, of each event, the task's own fields of its prediction."""
         ...
 
     def named(self) -> Sequence[str | None]:
@@ -126,7 +126,7 @@ class Judge(Protocol):
     """Compares what was served with the labels that came, at once or later."""
 
     kept: np.dtype[np.void]  # of what an event keeps of its answer while it waits for a label
-    nothing: Sequence[Any]  # what is published in the task's `fields` before anything is known
+    nothing: Mapping[str, Any]  # the task's own fields of a prediction, before anything is known
 
     def unknown(self, n: int) -> Rows:
         """Return what n events keep of which nothing was said, since nothing was known yet: (n,) of `kept`."""

@@ -288,7 +288,7 @@ class Service:
     def _publish(self, batch: Prepared, now: float) -> None:
         topics, outgoing = self.root.kafka.topics, {}
         with self.stages("encode"):
-            outgoing[topics.predictions] = encode_predictions(batch.predictions, self.learner.task.fields, now)
+            outgoing[topics.predictions] = encode_predictions(batch.predictions, now)
             outgoing[topics.dead_letters] = [
                 encode_dead_letter(each, self._dead_letter_bytes) for each in batch.dead_letters
             ]

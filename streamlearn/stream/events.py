@@ -49,8 +49,8 @@ class Forget(NamedTuple):
 class Prediction(NamedTuple):
     """What was said of an event.
 
-    `said` has the values of the task's own fields, as they are published: of `sequence-classification` the label, its
-    score, and the likeliest labels. `label` is the group that the answer names first, and `score` how sure it is; None
+    `said` has the task's own fields, as they are published: of `sequence-classification` label, score, and `top`, the
+    likeliest labels. `label` is the group that the answer names first, and `score` how sure it is; None
     where the task, or this answer, has no such. Scores are finite and are written as they are, so whoever makes a
     prediction rounds them: a float32 made a float has ten digits that say nothing. `novelty`, 0 to 1, is None while
     nobody knows what is usual; `novel` is whether it is too high for a class that is known. `label_requested` is None
@@ -60,7 +60,7 @@ class Prediction(NamedTuple):
     id: str
     label: str | None
     score: float | None
-    said: Sequence[Any]
+    said: Mapping[str, Any]
     abstained: bool
     reason: str | None
     model_step: int
@@ -71,26 +71,23 @@ class Prediction(NamedTuple):
     label_requested: bool | None = None
 
 
-def encode_predictions(predictions: Sequence[Prediction], fields: Sequence[str], now: float) -> list[Message]:
-    """Encode a batch.
+def encode_predictions(predictions: Sequence[Prediction], now: float) -> list[Message]:
+    """Encode a batch; `now` (seconds since 1970) is when it was predicted.
 
     One dictionary serves all, since filling one is quicker than making one.
-
-    Args:
-        predictions: what was said.
-        fields: the task's own, which name the values of each prediction's `said`.
-        now: when it was predicted, in seconds since 1970.
     """
+    if not predictions:
+        return []
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     source: dict[str, Any] = dict.fromkeys(Place._fields)
-    names = ("id", *fields, "abstained", "reason", "novelty", "novel", "model_step", "champion_step")
+    names = ("id", *predictions[0].said, "abstained", "reason", "novelty", "novel", "model_step", "champion_step")
     payload: dict[str, Any] = {**dict.fromkeys(names), "source": source, "predicted_at": at}
     messages: list[Message] = []
     for (
         payload["id"], _, _, said, payload["abstained"], payload["reason"], payload["model_step"],
         payload["champion_step"], place, payload["novelty"], payload["novel"], asked,
     ) in predictions:  # fmt: skip
-        payload.update(zip(fields, said, strict=True))
+        payload.update(said)
         source["topic"], source["partition"], source["offset"] = place
         if asked is None:
             payload.pop("label_requested", None)

@@ -73,7 +73,13 @@ predictions = st.builds(
     id=st.text(min_size=1),
     label=st.none() | st.text(),
     score=st.none() | st.floats(0, 1),
-    top=st.lists(st.fixed_dictionaries({"label": st.text(), "score": st.floats(0, 1)}), max_size=3),
+    said=st.fixed_dictionaries(
+        {
+            "label": st.none() | st.text(),
+            "score": st.none() | st.floats(0, 1),
+            "top": st.lists(st.fixed_dictionaries({"label": st.text(), "score": st.floats(0, 1)}), max_size=3),
+        }
+    ),
     abstained=st.booleans(),
     reason=st.sampled_from([None, "no-known-label", "low-score"]),
     novelty=st.none() | st.floats(0, 1),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.evaluation.cohorts import ENOUGH, FOLDS, Result
+from streamlearn.evaluation.probes import Probes
 
 
 class Offline(NamedTuple):
@@ -25,7 +26,7 @@ def offline(results: Iterable[Result], sizes: Mapping[str, Mapping[int, int]] | 
 
     Args:
         results: all that `Probes.record` returned.
-        sizes: the cohorts that count and their sizes, by label and number, as `Probes.sizes` gives them. Without it
+        sizes: the cohorts that count and their sizes, by label and number, as `sizes` gives them. Without it
             every cohort ever completed counts, with the probes of its last five evaluations.
     """
     tables: dict[tuple[str, int], list[Result]] = {}
@@ -53,3 +54,11 @@ def offline(results: Iterable[Result], sizes: Mapping[str, Mapping[int, int]] | 
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
+
+
+def sizes(probes: Probes) -> dict[str, dict[int, int]]:
+    """Return by label the number and size of each cohort that is complete."""
+    return {
+        name: {cohort.number: len(cohort.held) for cohort in label.cohorts if cohort.complete}
+        for name, label in probes._labels.items()
+    }

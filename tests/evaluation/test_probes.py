@@ -16,7 +16,7 @@ from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.cohorts import NEVER
 from streamlearn.evaluation.probes import Probes, ProbesConfig
-from tests.evaluation.offline import offline
+from tests.evaluation.offline import offline, sizes
 from tests.targets import judge
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "forgetting.md").read_text(encoding="utf-8")
@@ -167,7 +167,7 @@ class Machine(RuleBasedStateMachine):
     def figures_equal_their_definition(self):
         if not hasattr(self, "probes"):
             return
-        found = offline(self.results, self.probes.sizes())
+        found = offline(self.results, sizes(self.probes))
         assert self.probes.class_forgetting() == pytest.approx(found.class_forgetting, abs=1e-12)
         assert self.probes.forgetting == pytest.approx(found.forgetting, abs=1e-12, nan_ok=True)
         assert self.probes.backward_transfer == pytest.approx(found.backward_transfer, abs=1e-12, nan_ok=True)
@@ -229,9 +229,9 @@ def test_the_first_cohort_stays_and_the_newest_is_renewed_when_a_label_has_doubl
     first = set(probes._store.slot_of)
     assert fill(probes, "a", 19, 20) == 0  # learned like any other
     assert fill(probes, "a", 40, 39) == 20  # events 40 to 59 of the label
-    assert set(probes.sizes()["a"]) == {0, 1}
+    assert set(sizes(probes)["a"]) == {0, 1}
     assert fill(probes, "a", 60, 79) == 20  # events 118 to 137
-    assert set(probes.sizes()["a"]) == {0, 2}
+    assert set(sizes(probes)["a"]) == {0, 2}
     assert first <= set(probes._store.slot_of)
     assert len(probes) == 40
 
@@ -288,7 +288,7 @@ def test_a_removed_probe_leaves_its_fold_smaller_and_below_twenty_a_cohort_begin
     assert probes.remove("a1")
     assert probes.class_forgetting() == {}
     assert fill(probes, "a", 50, 100) == 6
-    assert probes.sizes() == {"a": {1: 25}}
+    assert sizes(probes) == {"a": {1: 25}}
 
 
 def test_a_state_of_another_shape_is_refused_with_a_mend():

@@ -15,7 +15,7 @@ from streamlearn.service.assembly import assemble, connected
 from streamlearn.service.loop import Limits
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import KafkaSettings
-from tests.evaluation.offline import offline
+from tests.evaluation.offline import offline, sizes
 from tests.kafka.helpers import produce
 from tests.kafka.prometheus import prometheus, scraped
 
@@ -75,7 +75,7 @@ def measured(folder, kafka, name, topic, *, task, strategy, learner, budget):
                 "forgetting": server.value("streamlearn_forgetting"),
                 "backward_transfer": server.value("streamlearn_backward_transfer"),
                 "class_forgetting": {each["metric"]["label"]: float(each["value"][1]) for each in by_label},
-            }, offline(answers, service.probes.sizes())
+            }, offline(answers, sizes(service.probes))
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def said(scores, novelty=None, *, abstain_below=0.0, novel_share=0.02):
 def test_a_low_score_abstains_and_names_its_label_all_the_same():
     low, high = said([0.3, 0.7], abstain_below=0.5)
     assert (low.label, low.score, low.abstained, low.reason) == ("refund", 0.3, True, "low-score")
-    assert low.said[2] == [{"label": "refund", "score": 0.3}, {"label": "card", "score": 0.7}]
+    assert low.said["top"] == [{"label": "refund", "score": 0.3}, {"label": "card", "score": 0.7}]
     assert (high.label, high.abstained, high.reason) == ("refund", False, None)
 
 

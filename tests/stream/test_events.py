@@ -14,9 +14,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from streamlearn.model.tasks.classes import ClassJudge
 from streamlearn.stream.events import Event, Prediction, encode_predictions
 from streamlearn.stream.fields import Fields
 from streamlearn.stream.transport import Place, Record
+from tests import targets
 
 
 def record(value, offset=0, key=None, timestamp=1_500):
@@ -26,8 +28,9 @@ def record(value, offset=0, key=None, timestamp=1_500):
 
 
 def decoder(**settings):
+    """A decoder of these fields and limits."""
     known = {name: settings.pop(name) for name in ("labels", "closed", "max_labels", "max_bytes") if name in settings}
-    return decoder(Fields(**settings), **known)
+    return targets.decoder(Fields(**settings), **known)
 
 
 def event(value, *, key=None, **settings) -> Event:
@@ -322,8 +325,9 @@ def test_fields_refuses_what_is_no_path(wrong, words):
 
 def test_a_prediction_is_written_as_the_contract_says():
     top = [{"label": "refund", "score": 0.9}, {"label": "card", "score": 0.1}]
-    said = Prediction("ü1", "refund", 0.9, top, False, None, 12, 10, Place("tickets", 2, 41), 0.99, True)
-    silent = Prediction("e2", None, None, (), True, "no-known-label", 0, 0, Place("tickets", 2, 42))
+    values = {"label": "refund", "score": 0.9, "top": top}
+    said = Prediction("ü1", "refund", 0.9, values, False, None, 12, 10, Place("tickets", 2, 41), 0.99, True)
+    silent = Prediction("e2", None, None, ClassJudge.nothing, True, "no-known-label", 0, 0, Place("tickets", 2, 42))
     messages = encode_predictions([said, silent], 1_767_225_600.1239)
     assert [(message.key, list(message.headers)) for message in messages] == [("ü1".encode(), []), (b"e2", [])]
     first, second = (json.loads(message.value or b"") for message in messages)
@@ -347,5 +351,5 @@ def test_a_prediction_is_written_as_the_contract_says():
 
 
 def test_needs_no_torch():
-    code = "import sys, streamlearn.events, streamlearn.journal; sys.exit('torch' in sys.modules)"
+    code = "import sys, streamlearn.stream.decoders, streamlearn.durability.journal; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -18,7 +18,6 @@ class Task(Judge, Protocol):
     """
 
     classes: bool  # whether encoded targets are the numbers of the head's rows; strategies may need that
-    fields: Sequence[str]  # of a prediction, where an answer's own values stand
     column: Column | None  # how encoded targets lie in the memory; None: their group's number says all
 
     @property

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, Final, Self, cast
 
 import numpy as np
@@ -27,7 +28,6 @@ from streamlearn.core.vocabulary import NONE, Labels
 MAX_LABEL: Final = 256  # characters
 DIGITS: Final = 6  # of a published score; more say nothing
 KEPT: Final = np.dtype([("score", "<f8"), ("predicted", "<i4"), ("top_scores", TOP_SCORES)])
-FIELDS: Final = ("label", "score", "top")
 
 
 class ClassTargets:
@@ -110,13 +110,14 @@ class ClassAnswer:
         parts = [self.scores, *(each.scores for each in others)]
         return type(self)(Scores(*map(np.concatenate, zip(*parts, strict=True))), self._labels)
 
-    def published(self) -> list[tuple[str, float, list[dict[str, Any]]]]:
+    def published(self) -> list[dict[str, Any]]:
         """Return the likeliest label of each event, its probability, and the `top_k` likeliest, best first."""
         labels = np.array(self._labels.names, dtype=object)[self.scores.top].ravel().tolist()
         values = np.round(self.scores.top_scores.astype(np.float64), DIGITS)
         flat = [{"label": label, "score": score} for label, score in zip(labels, values.ravel().tolist(), strict=True)]
         k = values.shape[1]
-        return [(flat[at]["label"], flat[at]["score"], flat[at : at + k]) for at in range(0, len(flat), k)]
+        tops = [flat[at : at + k] for at in range(0, len(flat), k)]
+        return [{"label": top[0]["label"], "score": top[0]["score"], "top": top} for top in tops]
 
     def named(self) -> list[str | None]:
         """Return the likeliest label of each event."""
@@ -168,7 +169,7 @@ class ClassJudge:
     """
 
     kept: np.dtype[np.void] = KEPT
-    nothing: Sequence[Any] = (None, None, ())
+    nothing: Mapping[str, Any] = MappingProxyType({"label": None, "score": None, "top": ()})
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels

@@ -14,7 +14,7 @@ from streamlearn.core.scores import Scores
 from streamlearn.core.target import Column, IntArray, Target
 from streamlearn.core.vocabulary import Labels
 from streamlearn.model.tasks.base import tasks
-from streamlearn.model.tasks.classes import FIELDS, ClassAgreement, ClassAnswer, ClassJudge, ClassTargets
+from streamlearn.model.tasks.classes import ClassAgreement, ClassAnswer, ClassJudge, ClassTargets
 
 
 @tasks.register("sequence-classification")
@@ -37,7 +37,6 @@ class SequenceClassification(ClassJudge):
             return labels
 
     classes = True
-    fields: Sequence[str] = FIELDS
     column: Column | None = None
 
     def __init__(self, config: Config) -> None:
