@@ -183,19 +183,6 @@ def test_a_strategy_that_says_it_is_not(strategy):
     pretrained.check(strategy)
 
 
-def test_a_snapshot_that_is_not_understood_is_refused(tmp_path, folders):
-    world = learned(folders["encoder"], "ridge", 24)
-    made = made_by(world.settings, world.service)
-    for number, (key, value) in enumerate(
-        [("strategy.name", "ncm"), ("strategy.was", 1), ("strategy.features", 99), ("model.was", 1)]
-    ):
-        state = Snapshots(str(tmp_path / key))
-        configuration = {**made["configuration"], key: value}
-        state.write(name(0, number), world.service.state_dict(), made_by={**made, "configuration": configuration})
-        with pytest.raises(ConfigError):
-            export(str(tmp_path / key), tmp_path / "out")
-
-
 def scores(model):
     with torch.no_grad():
         return model(pad(model.tokenize([TEXT])[0]))
