@@ -231,3 +231,4 @@ def test_an_installed_wheel_carries_them(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(installed)},
     )  # fmt: skip
     assert done.stdout.count("\n") == 1, done.stderr
+    assert (installed / "streamlearn/commands/evaluate/page.html").is_file()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from streamlearn.commands.inspect import describe, found_in, inspect, load, older
+from streamlearn.commands.inspect import found_in, load
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.durability.snapshots import SnapshotError
@@ -196,27 +196,6 @@ def test_all_of_a_class_and_all_there_is_can_go(tiny, strategy):
     assert len(own.strategy.recent) == 0
     own.add(stream([1, 2] * 40, start=100))
     assert statistics(own)["counts"].sum() == 80
-
-
-def test_older_snapshots_that_hold_it_are_named_with_when_they_go(make, capsys):
-    past = make()
-    past.keep = 3
-    past.start()
-    past.service.keeper.made_by = {"snapshots": {"keep": 3, "every_seconds": 60}}
-    for n, step in enumerate([event("a", "x"), event("b", "x"), forget("a")]):
-        send(past, step)
-        past.drain()
-        past.now = 1_700_000_000.0 + 60 * n
-        assert past.save()
-    found = older(str(past.folder), load(str(past.folder)), "a")
-    assert [each["goes_after_snapshots"] for each in found] == [1, 2]
-    assert all("joiner" in each["found_in"] for each in found)
-    assert [each["goes_at"] for each in found] == ["2023-11-14T22:16:20+00:00", "2023-11-14T22:17:20+00:00"]
-    assert describe(load(str(past.folder)), "a")["found_in"] == []
-    assert older(str(past.folder), load(str(past.folder)), "nobody") == []
-    inspect(str(past.folder), sample_id="a", json_output=False)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["name", "id", "found_in", "older_snapshots"]
 
 
 @pytest.mark.parametrize("dies", [None, "learned", "snapshot-written", "snapshot-named"])

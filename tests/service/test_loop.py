@@ -10,7 +10,6 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamlearn.commands.run import Reporter
 from streamlearn.config.settings import check
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.observability import web
@@ -121,14 +120,6 @@ def test_a_partial_batch_is_learned_when_it_has_waited(tiny):
     assert world.service.learner.step == 1
 
 
-def test_three_labels_typed_by_hand_are_answered(tiny, caplog):
-    caplog.set_level("INFO", logger="streamlearn")
-    world = World(tiny, learner={"batch_size": 16})
-    world.produce(*labelled(3))
-    Reporter(world.service)(world.service.turn())
-    assert "3 of 16 labels waiting" in caplog.text
-
-
 def test_what_comes_next_is_read_while_predictions_are_on_their_way(tiny):
     world = World(tiny, partitions=1)
     world.produce(*labelled(20))
@@ -143,16 +134,6 @@ def test_what_comes_next_is_read_while_predictions_are_on_their_way(tiny):
     taken = [each for each in seen if each[1]]
     assert taken == [(16, 8), (20, 16), (20, 20)], "what was read, and what counts as taken"
     assert [p["id"] for p in world.predictions()].count("e19") == 1
-
-
-def test_the_speed_is_of_this_run_alone(tiny, caplog):
-    world = World(tiny)
-    world.produce(*labelled(6))
-    world.service.turn()
-    caplog.set_level("INFO", logger="streamlearn")
-    Reporter(world.service).say()
-    assert "6 events" in caplog.text
-    assert ", 0 events/s" in caplog.text
 
 
 def test_stopping_learns_no_partial_batch_and_loses_none(tiny):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from streamlearn.commands import inspect as snapshot
+from streamlearn.commands.export import export
 from streamlearn.core.batch import pad
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec
@@ -78,7 +78,7 @@ def differs(world, reader, folder):
     """How far what a reader says of a model, and of its snapshot, is from what the learner says."""
     learner, said = world.service.learner, []
     pretrained.save(learner.model, learner.strategy, list(learner.task.groups), folder / "model")
-    snapshot.export(written(world, folder / "state"), folder / "from-snapshot")
+    export(written(world, folder / "state"), folder / "from-snapshot")
     for each in ("model", "from-snapshot"):
         opened = reader(folder / each)
         assert opened.labels == list(learner.task.groups)
@@ -111,7 +111,7 @@ def test_a_rehearsed_head_that_has_a_say_is_read_too(tmp_path, folders, reader, 
 def test_a_rehearsed_head_without_a_say_is_left_out(tmp_path, folders):
     world = learned(folders["encoder"], {"name": "dual", "rehearsal": "always"}, 80)
     world.service.learner.strategy.fusion.weights[2] = 0.0
-    files = snapshot.export(written(world, tmp_path / "state"), tmp_path / "out")
+    files = export(written(world, tmp_path / "state"), tmp_path / "out")
     assert not [each for each in files if each.startswith("rehearsed")]
     assert set(load_file(tmp_path / "out" / "head.safetensors")) == {"weight", "bias", "centre", "projections"}
 
@@ -181,19 +181,6 @@ def test_a_strategy_that_does_not_say_what_it_answers_from_is_refused(tmp_path, 
 @pytest.mark.parametrize("strategy", [Frank, *(strategies.cls(each) for each in strategies)])
 def test_a_strategy_that_says_it_is_not(strategy):
     pretrained.check(strategy)
-
-
-def test_a_snapshot_that_is_not_understood_is_refused(tmp_path, folders):
-    world = learned(folders["encoder"], "ridge", 24)
-    made = made_by(world.settings, world.service)
-    for number, (key, value) in enumerate(
-        [("strategy.name", "ncm"), ("strategy.was", 1), ("strategy.features", 99), ("model.was", 1)]
-    ):
-        state = Snapshots(str(tmp_path / key))
-        configuration = {**made["configuration"], key: value}
-        state.write(name(0, number), world.service.state_dict(), made_by={**made, "configuration": configuration})
-        with pytest.raises(ConfigError):
-            snapshot.export(str(tmp_path / key), tmp_path / "out")
 
 
 def scores(model):

@@ -1,0 +1,59 @@
+"""What is in a snapshot is told as the contract has it, and where an id stands."""
+
+import json
+
+import pytest
+import torch
+
+from streamlearn.commands.inspect import describe, inspect, load, older
+from streamlearn.core.errors import ConfigError
+from tests.service.test_late import event, send
+from tests.service.test_recovery import Past
+
+FIELDS = {"step", "journal_seq", "weights_sha256", "labels", "memory", "offsets", "pending", "made_by"}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def test_a_folder_stands_for_its_newest_snapshot(tiny, tmp_path, capsys):
+    past = Past(tiny, tmp_path / "state", probes={"share": 0})
+    past.lives(2, 20)
+    inspect(str(past.folder), sample_id=None, json_output=True)
+    found = json.loads(capsys.readouterr().out)
+    summary = past.service.summary()
+    assert set(found) >= FIELDS
+    assert (found["step"], found["weights_sha256"]) == (summary["learner_step"], summary["weights_sha256"])
+    assert sum(found["memory"]["by_label"].values()) == found["memory"]["samples"] == 12
+    assert sum(found["offsets"].values()) == 40
+    first, last = past.service.keeper.snapshots.names()
+    assert found["name"] == last
+    assert describe(load(f"{past.folder}/{first}"))["step"] < found["step"]
+
+
+def test_a_folder_without_a_snapshot_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="there is no snapshot"):
+        load(str(tmp_path))
+
+
+def test_older_snapshots_that_hold_an_id_are_named_with_when_they_go(tiny, tmp_path, capsys):
+    past = Past(tiny, tmp_path / "state", labels=True, probes={"share": 0})
+    past.keep = 3
+    past.start()
+    past.service.keeper.made_by = {"snapshots": {"keep": 3, "every_seconds": 60}}
+    for n, step in enumerate([event("a", "x"), event("b", "x"), ("labels", "a", None)]):
+        send(past, step)
+        past.drain()
+        past.now = 1_700_000_000.0 + 60 * n
+        assert past.save()
+    found = older(str(past.folder), load(str(past.folder)), "a")
+    assert [each["goes_after_snapshots"] for each in found] == [1, 2]
+    assert all("joiner" in each["found_in"] for each in found)
+    assert [each["goes_at"] for each in found] == ["2023-11-14T22:16:20+00:00", "2023-11-14T22:17:20+00:00"]
+    assert describe(load(str(past.folder)), "a")["found_in"] == []
+    assert older(str(past.folder), load(str(past.folder)), "nobody") == []
+    inspect(str(past.folder), sample_id="a", json_output=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["name", "id", "found_in", "older_snapshots"]
