@@ -336,17 +336,17 @@ def test_a_class_is_asked_until_it_is_known():
     class Served:
         class model:  # noqa: N801 - stands for an attribute
             trained = True
-            tokenize = staticmethod(lambda texts: ([np.array([len(text)]) for text in texts], None))
+            tokenize = staticmethod(lambda texts: ([np.array([row]) for row in range(len(texts))], None))
 
     examiner = Examiner(Served, exam(streams.Labelled("x", rows_of("a", "a", "b"), ["a", "b"], {})), lambda: False)
     known = {"a": 5, "b": 99}
     learned = {"a": 0, "b": 0}
     asked = []
 
-    def answered(rows):
-        label = examiner.exam.truth[rows[0]]
+    def answered(tokens):
+        label = examiner.exam.truth[tokens[0][0]]
         asked.append((label, learned[label]))
-        return np.array([label if learned[label] >= known[label] else "?"] * len(rows), object)
+        return np.array([label if learned[label] >= known[label] else "?"] * len(tokens), object)
 
     examiner._answered = answered
     for label in ("a", "b", "without test samples"):
