@@ -13,6 +13,7 @@ from streamlearn.learning.penalties import penalties
 from streamlearn.learning.strategies import strategies
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.model.tasks import tasks
+from streamlearn.serving.champion import Champion
 from streamlearn.serving.predictor import ServedModel
 from tests.models import WORDS
 
@@ -35,7 +36,7 @@ def build(
         **{"batch_size": 8, "replay_size": 8, "learning_rate": 1e-3, "head_learning_rate": 1e-2, **settings}
     )
     own = [penalties.build(ComponentSpec.model_validate(spec)) for spec in held]
-    chosen = strategies.build(ComponentSpec(name=strategy))
+    chosen = strategies.build(ComponentSpec.model_validate(strategy))
     return Learner(
         config, model, task, chosen, memory, seed=seed, stages=Stages(), correctable=correctable, penalties=own
     )
@@ -53,7 +54,7 @@ def stream(classes, start=0):
 
 def scores(own, samples):
     """What is served for these samples: probabilities of shape (n, classes)."""
-    served = ServedModel(own.model, own.task, own.strategy, top_k=1, stages=Stages())
+    served = ServedModel(Champion(own), own.task, top_k=1, stages=Stages())
     return served.answer([sample.tokens for sample in samples]).scores.probabilities
 
 
