@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from streamlearn.core.batch import Sample
+from streamlearn.core.batch import Batch, Sample, pad
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
 from streamlearn.durability.snapshots import Snapshots, name
@@ -50,6 +50,13 @@ def stream(classes, start=0):
         tokens = np.concatenate([[2 + label % 50], draw.integers(52, 2 + len(WORDS), draw.integers(1, 8))])
         samples.append(Sample(f"e{start + i}", tokens.astype(np.int64), f"class-{label}"))
     return samples
+
+
+def batch_of(own, samples):
+    """The samples in columns, as the learner makes them: a new label gets a number, and the head a row."""
+    numbers = np.array([own.task.labels.add(sample.label) for sample in samples])
+    own.model.head.grow(len(own.task.labels), own.optimizer)
+    return Batch(pad([sample.tokens for sample in samples]), numbers, [sample.id for sample in samples])
 
 
 def scores(own, samples):
