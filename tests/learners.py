@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from streamlearn.core.batch import Sample
+from streamlearn.core.batch import Batch, Sample, pad
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
 from streamlearn.durability.snapshots import Snapshots, name
@@ -13,6 +13,7 @@ from streamlearn.learning.penalties import penalties
 from streamlearn.learning.strategies import strategies
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.model.tasks import tasks
+from streamlearn.serving.champion import Champion
 from streamlearn.serving.predictor import ServedModel
 from tests.models import WORDS
 
@@ -35,7 +36,7 @@ def build(
         **{"batch_size": 8, "replay_size": 8, "learning_rate": 1e-3, "head_learning_rate": 1e-2, **settings}
     )
     own = [penalties.build(ComponentSpec.model_validate(spec)) for spec in held]
-    chosen = strategies.build(ComponentSpec(name=strategy))
+    chosen = strategies.build(ComponentSpec.model_validate(strategy))
     return Learner(
         config, model, task, chosen, memory, seed=seed, stages=Stages(), correctable=correctable, penalties=own
     )
@@ -51,9 +52,16 @@ def stream(classes, start=0):
     return samples
 
 
+def batch_of(own, samples):
+    """The samples in columns, as the learner makes them: a new label gets a number, and the head a row."""
+    numbers = np.array([own.task.labels.add(sample.label) for sample in samples])
+    own.model.head.grow(len(own.task.labels), own.optimizer)
+    return Batch(pad([sample.tokens for sample in samples]), numbers, [sample.id for sample in samples])
+
+
 def scores(own, samples):
     """What is served for these samples: probabilities of shape (n, classes)."""
-    served = ServedModel(own.model, own.task, own.strategy, top_k=1, stages=Stages())
+    served = ServedModel(Champion(own), own.task, top_k=1, stages=Stages())
     return served.answer([sample.tokens for sample in samples]).scores.probabilities
 
 

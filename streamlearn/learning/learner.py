@@ -232,7 +232,7 @@ class Learner:
         optimizer's moments, the memory, what strategy and penalties know, and the rest. Tensors are the live ones:
         write them before the next step."""
         trained, weights = self._trained_names(), dict(self.model.named_parameters())
-        moments = [self.optimizer.state.get(parameter, {}) for parameter in self._trained()]
+        moments = [self.optimizer.state.get(parameter, {}) for parameter in self.trained()]
         return {
             "weights": {name: tensor.detach() for name, tensor in weights.items() if name in trained},
             "frozen": {name: tensor.detach() for name, tensor in weights.items() if name not in trained},
@@ -273,7 +273,7 @@ class Learner:
         same = own["optimizer"] == self.config.optimizer
         if not same:
             log.warning("learner.optimizer: %s begins anew, after %s", self.config.optimizer, own["optimizer"])
-        for number, parameter in enumerate(self._trained()):
+        for number, parameter in enumerate(self.trained()):
             moments = state["optimizer"][str(number)] if same else {}
             self.optimizer.state.pop(parameter, None)
             if moments:
@@ -320,7 +320,7 @@ class Learner:
             loss = torch.stack([*losses.values(), *held]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(self._trained(), self.config.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.trained(), self.config.clip_norm)
             value = float(loss.detach())
             if not (math.isfinite(value) and math.isfinite(float(norm))):
                 self.optimizer.zero_grad(set_to_none=True)
@@ -331,10 +331,11 @@ class Learner:
         return value
 
     def _trained_names(self) -> set[str]:
-        trained = {id(parameter) for parameter in self._trained()}
+        trained = {id(parameter) for parameter in self.trained()}
         return {name for name, parameter in self.model.named_parameters() if id(parameter) in trained}
 
-    def _trained(self) -> list[nn.Parameter]:
+    def trained(self) -> list[nn.Parameter]:
+        """Return the parameters that a step may move."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     @contextmanager

@@ -32,6 +32,7 @@ from streamlearn.service.measures import Measures
 from streamlearn.service.recovery import Recovery
 from streamlearn.service.snapshot_keeper import SnapshotKeeper
 from streamlearn.service.warm_start import WarmStart
+from streamlearn.serving.champion import Champion
 from streamlearn.serving.predictor import ServedModel
 from streamlearn.stream.decoders import EventDecoder
 from streamlearn.stream.fields import KEY
@@ -99,7 +100,7 @@ def assemble(
         task.targets(root.limits.labels),
         max_bytes=root.limits.record_bytes,
     )
-    predictor = ServedModel(model, task, strategy, top_k=root.serving.top_k, stages=stages, novelty=learner.novelty)
+    predictor = ServedModel(Champion(learner), task, top_k=root.serving.top_k, stages=stages)
     measures = Measures(
         Prequential(root.metrics.window, task, task.measure()),
         Probes(root.probes, task, seed=root.seed),

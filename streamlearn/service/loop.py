@@ -118,7 +118,7 @@ class Service:
         publisher: where predictions and dead letters go, with the journal and the positions of the source.
         intake: turns records into events, labels and dead letters, and joins them.
         predictor: the served weights.
-        learner: learns; now it shares its weights with the predictor.
+        learner: learns; what is served of it the predictor knows.
         measures: prequential figures, probes and drift.
         stages: takes the time of each part.
         clock: the time, in seconds since 1970; all that is learned sees only the `now` of its turn.
@@ -392,8 +392,8 @@ class Service:
 
     @property
     def champion_step(self) -> int:
-        """The step of the served weights: the learner's own, until a guard stands between the two."""
-        return self.learner.step
+        """The step of the served weights."""
+        return self.measures.served.champion.weights.step
 
     def summary(self) -> dict[str, Any]:
         """Return the fields of `--json`: lifetime totals, and the same under `this_run`."""
@@ -515,6 +515,7 @@ class Service:
         """
         return {
             **self.learner.state_dict(),
+            **self.measures.served.champion.state_dict(),
             "measures": self.measures.state_dict(),
             "joiner": self.joiner.state_dict(),
             "service": {
@@ -536,6 +537,7 @@ class Service:
         """
         own = state["service"]
         self.learner.load_state_dict(state)
+        self.measures.served.champion.load_state_dict(state)
         self.measures.load_state_dict(state["measures"])
         self.totals.load_state_dict(own["totals"])
         self.intake.decoder.load_state_dict(own["decoder"])

@@ -10,10 +10,9 @@ import torch
 from streamlearn.core.batch import IntArray, pad
 from streamlearn.core.target import Answer
 from streamlearn.core.timing import Stages
-from streamlearn.learning.novelty import ConformalNovelty
-from streamlearn.learning.strategies import Strategy
 from streamlearn.model.model import Model
 from streamlearn.model.tasks import Task
+from streamlearn.serving.champion import Champion
 
 
 class Reply(NamedTuple):
@@ -49,37 +48,31 @@ class ServedModel:
     """Scores texts with the served weights.
 
     Args:
-        model: the served weights; now the learner's own.
+        champion: the served weights.
         task: reads what the model's output says.
-        strategy: answers from the model, or from its own statistics of the model's features.
         top_k: how many labels a prediction names.
         stages: takes the time of tokenizing and of the forward pass.
-        novelty: knows how strange events of known classes are; None: nobody does.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        task: Task,
-        strategy: Strategy,
-        *,
-        top_k: int,
-        stages: Stages,
-        novelty: ConformalNovelty | None = None,
-    ) -> None:
-        self.model, self.task, self.strategy, self.top_k, self.stages = model, task, strategy, top_k, stages
-        self.novelty = ConformalNovelty() if novelty is None else novelty
+    def __init__(self, champion: Champion, task: Task, *, top_k: int, stages: Stages) -> None:
+        self.champion, self.task, self.top_k, self.stages = champion, task, top_k, stages
+
+    @property
+    def model(self) -> Model:
+        """The served model."""
+        return self.champion.weights.model
 
     def predict(self, texts: Sequence[str]) -> Reply:
         """Return the texts' token ids, the answer once a label is known, and their novelty once that is known."""
+        model, strategy, novelty, _ = self.champion.weights
         with self.stages("tokenize"):
-            tokens, unknown = self.model.tokenize(texts)
-        if not self.model.trained:
+            tokens, unknown = model.tokenize(texts)
+        if not model.trained:
             return Reply(tokens, None, unknown)
         with self.stages("predict"), torch.inference_mode():
-            said = self.strategy.answer(self.model, pad(tokens))
-            answer = self.task.answer(said.scores, self.top_k)
-            return Reply(tokens, answer, unknown, self.novelty.novelty(said.novelty_scores))
+            output = strategy.answer(model, pad(tokens))
+            answer = self.task.answer(output.scores, self.top_k)
+            return Reply(tokens, answer, unknown, novelty.novelty(output.novelty_scores))
 
     def answer(self, tokens: Sequence[IntArray]) -> Answer:
         """Answer texts that were tokenized already; at least one label must be known."""
@@ -89,4 +82,4 @@ class ServedModel:
     def output(self, tokens: Sequence[IntArray]) -> torch.Tensor:
         """Return the scores before softmax, of shape (n, classes); its time is the caller's to take."""
         with torch.inference_mode():
-            return self.strategy.scores(self.model, pad(tokens))
+            return self.champion.weights.strategy.scores(self.model, pad(tokens))

@@ -12,6 +12,7 @@ from streamlearn.learning.memory import ReplayMemory, policies
 from streamlearn.learning.strategies import Strategy, strategies
 from streamlearn.model.model import ModelConfig, load
 from streamlearn.model.tasks import tasks
+from streamlearn.serving.champion import Champion
 from streamlearn.serving.predictor import ServedModel
 from tests.models import WORDS
 
@@ -36,7 +37,7 @@ def samples(model, n, classes=3, start=0):
 
 
 def accuracy(own, n=60):
-    predictor = ServedModel(own.model, own.task, own.strategy, top_k=1, stages=Stages())
+    predictor = ServedModel(Champion(own), own.task, top_k=1, stages=Stages())
     test = samples(own.model, n, start=10_000)
     scores = predictor.answer([sample.tokens for sample in test]).scores
     return np.mean([own.task.groups[top[0]] == s.label for top, s in zip(scores.top, test, strict=True)])

@@ -3,13 +3,7 @@
 import numpy as np
 import torch
 
-from streamlearn.core.batch import Batch, pad
-from tests.learners import build, stream
-
-
-def batch_of(own, samples):
-    numbers = np.array([own.task.labels.number(sample.label) for sample in samples])
-    return Batch(pad([sample.tokens for sample in samples]), numbers, [sample.id for sample in samples])
+from tests.learners import batch_of, build, stream
 
 
 def learned(folder, **settings):

@@ -77,3 +77,44 @@ def test_a_snapshot_of_which_another_part_was_trained_is_refused(tiny, learner):
     state = World(tiny, strategy="er").service.state_dict()
     with pytest.raises(ConfigError, match="another part"):
         World(tiny, strategy="er", learner=learner).service.load_state_dict(state)
+
+
+@pytest.mark.parametrize("strategy", ["er", "dual"])
+def test_a_held_champion_is_what_is_served_told_and_written_down(tiny, tmp_path, strategy):
+    """Predictions, journal and summary tell its step, and it answers events and probes, before a restart and after."""
+    sections = {**SECTIONS, "strategy": strategy}
+    whole = World(tiny, partitions=1, **sections)
+    whole.produce(*stream())
+    for _ in range(6):
+        whole.service.turn()
+    whole.service.measures.served.champion.hold()
+    held, learned = whole.service.learner.step, len(whole.predictions())
+    for _ in range(6):
+        whole.service.turn()
+    later = whole.predictions()[learned:]
+    assert {each["champion_step"] for each in later} == {held}
+    assert later[-1]["model_step"] > held
+    summary = whole.service.summary()
+    assert (summary["champion_step"], summary["learner_step"]) == (held, whole.service.learner.step)
+
+    store = Snapshots(str(tmp_path / "snapshots"))
+    digest = store.write("snapshot-00000000-000000000000", whole.service.state_dict(), made_by={})
+    again = World(tiny, partitions=1, log=whole.log, **sections)
+    again.service.load_state_dict(store.load("snapshot-00000000-000000000000", digest).state)
+    again.source.seek(whole.service.source.positions())
+    assert again.service.champion_step == held
+    before = len(whole.predictions())
+    for _ in range(8):
+        whole.service.turn()
+    restored_from = len(whole.predictions())
+    for _ in range(8):
+        again.service.turn()
+    one, other = whole.predictions()[before:restored_from], whole.predictions()[restored_from:]
+    assert [(each["top"], each["novelty"], each["champion_step"]) for each in one] == [
+        (each["top"], each["novelty"], each["champion_step"]) for each in other
+    ]
+    assert after(again) == after(whole)
+    for world in (whole, again):
+        world.service.measures.served.champion.follow()
+        assert "champion" not in world.service.state_dict()
+        assert world.service.champion_step == world.service.learner.step

@@ -1,7 +1,8 @@
 """Ridge regression on one sample after the other, exact at any moment."""
 
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch.nn import functional
@@ -83,6 +84,13 @@ class LeastSquares:
         self.settle()
         gain = rows.to(self.inverse.dtype) @ self.inverse
         self.weights.addmm_(gain.T, change.to(self.weights.dtype))
+
+    def served_copy(self) -> Self:
+        """Return a copy that predicts the same, and cannot learn: it has weights, and no inverse."""
+        copied = copy(self)
+        copied.weights, copied.inverse = self.weights.clone(), self.inverse.new_empty(0, 0)
+        copied.rows, copied.targets = self.rows.new_empty(0, self.size), self.targets.new_empty(0, 0)
+        return copied
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, as live tensors."""

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from copy import copy, deepcopy
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -146,6 +147,16 @@ class RidgeHead:
             each.settle()
             each.weights[:, label] = 0
         self.means.clear(label)
+
+    def served_copy(self) -> Self:
+        """Return a copy that gives the same evidence, and cannot learn: of the regressions it has the one that answers,
+        and of that no inverse. Projections and centre are never written to, so they are shared."""
+        copied = copy(self)
+        copied.features, copied.means = copy(self.features), deepcopy(self.means)
+        copied.regression = self.serving.served_copy()
+        copied.regressions = [copied.regression]
+        copied.first_hidden, copied.first_labels = self.first_hidden[:0].clone(), self.first_labels[:0].clone()
+        return copied
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, as live tensors."""

@@ -7,7 +7,8 @@ with noisy student improves ImageNet classification", CVPR 2020 (arXiv 1911.0425
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from copy import deepcopy
+from typing import Any, Self
 
 import torch
 from torch.nn import functional
@@ -91,6 +92,14 @@ class SelfTrainingHead(RidgeHead):
         if label < len(self.taken.counts):
             self.taken.clear(label)
         self.guesses[self.guesses == label] = NONE
+
+    def served_copy(self) -> Self:
+        """Return a copy that gives the same evidence, and cannot learn: without the events that are kept."""
+        copied = super().served_copy()
+        copied.student, copied.taken = copied.regression, deepcopy(self.taken)
+        copied.learned = OrderedDict()
+        copied.hidden, copied.guesses = self.hidden[:0].clone(), self.guesses[:0].clone()
+        return copied
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics of both, and the events that are kept."""

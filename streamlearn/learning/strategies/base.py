@@ -1,7 +1,8 @@
 """What a strategy is: how a batch changes what is known, and what is answered from it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +147,11 @@ class Strategy:
         """Return what the memory is to keep with each sample of the batch that was learned, (n, classes); None where
         nothing is."""
         return None
+
+    def served_copy(self) -> Self:
+        """Return a copy that answers as this one does now, whatever this one learns. It need not be able to learn: one
+        that keeps much that no answer reads overrides this, and leaves that out."""
+        return deepcopy(self, {id(self.recent): RecentFeatures(0)})
 
     def state_dict(self) -> dict[str, Any]:
         """Return its state, as live tensors and JSON values."""

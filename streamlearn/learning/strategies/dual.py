@@ -8,7 +8,7 @@ several layers of a frozen encoder. Beside it the encoder's upper half is copied
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -151,6 +151,12 @@ class Dual(Ridge):
         right, together = (alone == labels).tolist(), (both == labels).tolist()
         established = [self.class_drift.seen_of(label) >= ESTABLISHED for label in labels.tolist()]
         self.rehearsal.update(right, together if asked else None, established, trained=self.due)
+
+    def served_copy(self) -> Self:
+        """Return a copy without what only learning asks for."""
+        copied = super().served_copy()
+        copied.rehearsal, copied.class_drift = RehearsalSchedule(), ClassDrift()
+        return copied
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics, and what was learned of the two heads."""

@@ -5,7 +5,8 @@ McDonnell et al., "RanPAC: random projections and pre-trained models for continu
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from copy import copy, deepcopy
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -15,7 +16,7 @@ from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.learning.closed_form import RidgeHead, SelfTrainingHead
 from streamlearn.learning.closed_form.fusion import Fusion
-from streamlearn.learning.closed_form.recent_features import Kept
+from streamlearn.learning.closed_form.recent_features import Kept, RecentFeatures
 from streamlearn.learning.closed_form.ridge_head import Evidence
 from streamlearn.learning.memory import ReplayMemory
 from streamlearn.learning.novelty import energy
@@ -171,6 +172,13 @@ class Ridge(ClosedForm):
     def unlearn(self, found: Sequence[Kept]) -> None:
         """Take the samples out of regression and means; what was learned of the weights of the parts stays."""
         self.head.forget(found)
+
+    def served_copy(self) -> Self:
+        """Return a copy without what no answer reads, above all the inverse."""
+        copied = copy(self)
+        copied.head, copied.fusion = self.head.served_copy(), deepcopy(self.fusion)
+        copied.recent, copied.batch_novelty = RecentFeatures(0), None
+        return copied
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""
