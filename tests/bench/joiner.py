@@ -18,12 +18,12 @@ from random import Random
 import numpy as np
 
 from streamlearn.core.scores import Scores
-from streamlearn.core.vocabulary import Labels
 from streamlearn.service.loop import GARBAGE
 from streamlearn.stream.events import Event, Label, Prediction
 from streamlearn.stream.joiner import Joiner, JoinerConfig
 from streamlearn.stream.pending import Served
 from streamlearn.stream.transport import Place
+from tests.targets import answer, judge
 
 BATCH, CLASSES, VOCABULARY = 64, 150, 30_522
 NONE = Served((), (), None)
@@ -50,7 +50,7 @@ def batches(events: int, tokens: int, names: list[str]) -> Iterator[tuple[list[E
             for event, number, row in zip(some, top, rows, strict=True)
         ]
         ids = [draw.integers(0, VOCABULARY, length) for length in draw.integers(tokens // 2, tokens * 3 // 2 + 1, n)]
-        yield some, Served(said, ids, Scores(rows, top[:, None], rows.max(1, keepdims=True)))
+        yield some, Served(said, ids, answer(Scores(rows, top[:, None], rows.max(1, keepdims=True)), names))
 
 
 def told(costs: Sequence[float]) -> str:
@@ -70,7 +70,7 @@ def main() -> None:
 
     def make() -> Joiner:
         config = JoinerConfig(ttl=1e6, capacity=given.pending)
-        return Joiner(config, Labels(names), vocabulary_size=VOCABULARY, waits=True)
+        return Joiner(config, judge(names), vocabulary_size=VOCABULARY, waits=True)
 
     own = make()
     before, spent = resident(), 0.0

@@ -55,12 +55,11 @@ def passed(job: Job, steps: Iterable[tuple[str, str, bytes]]) -> Service:
 
 def accuracy(service: Service, job: Job) -> float:
     assert job.exam is not None
-    names = np.array(service.learner.task.groups, dtype=object)
     right = 0
     for at in range(0, len(job.exam.texts), ASKED):
-        scores = service.predictor.predict(job.exam.texts[at : at + ASKED]).scores
-        assert scores is not None
-        right += int((names[scores.top[:, 0]] == job.exam.truth[at : at + ASKED]).sum())
+        answer = service.predictor.predict(job.exam.texts[at : at + ASKED]).answer
+        assert answer is not None
+        right += int((np.array(answer.named(), object) == job.exam.truth[at : at + ASKED]).sum())
     return 100 * right / len(job.exam.texts)
 
 

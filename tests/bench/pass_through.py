@@ -22,9 +22,11 @@ from pydantic import BaseModel
 from streamlearn.config.settings import check
 from streamlearn.core.batch import IntArray
 from streamlearn.core.scores import Scores
+from streamlearn.core.vocabulary import Labels
+from streamlearn.model.tasks.classes import ClassAnswer
 from streamlearn.service.assembly import assemble, client_settings, connected
 from streamlearn.service.loop import Limits
-from streamlearn.serving.predictor import Answer
+from streamlearn.serving.predictor import Reply
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.outlet import KafkaOutlet
 from streamlearn.stream.kafka.source import KafkaSettings
@@ -38,11 +40,12 @@ PROBABILITIES = np.array([0.7, 0.2, 0.1], np.float32)
 class Constant:
     """Says the same of every text."""
 
-    def predict(self, texts: Sequence[str]) -> Answer:
+    def predict(self, texts: Sequence[str]) -> Reply:
         n = len(texts)
         tokens: list[IntArray] = [np.zeros(0, np.int64)] * n
         every = np.tile(PROBABILITIES, (n, 1))
-        return Answer(tokens, Scores(every, np.tile(np.arange(3), (n, 1)), every), np.zeros(n, np.int64))
+        answer = ClassAnswer(Scores(every, np.tile(np.arange(3), (n, 1)), every), Labels(LABELS))
+        return Reply(tokens, answer, np.zeros(n, np.int64))
 
 
 class Event(BaseModel):
