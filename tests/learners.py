@@ -54,8 +54,8 @@ def stream(classes, start=0):
 
 def batch_of(own, samples):
     """The samples in columns, as the learner makes them: a new label gets a number, and the head a row."""
-    numbers = np.array([own.task.labels.add(sample.label) for sample in samples])
-    own.model.head.grow(len(own.task.labels), own.optimizer)
+    numbers = own.task.encode([sample.label for sample in samples])
+    own.model.head.grow(own.task.outputs, own.optimizer)
     return Batch(pad([sample.tokens for sample in samples]), numbers, [sample.id for sample in samples])
 
 

@@ -52,10 +52,11 @@ def served(champion, own):
 def bits(champion, own):
     """All that is answered, to the bit."""
     told = served(champion, own)
-    answer = told.predict(TEXTS)
-    output = told.output(answer.tokens)
-    novelty = b"" if answer.novelty is None else answer.novelty.tobytes()
-    return output.numpy().tobytes(), answer.scores.probabilities.tobytes(), answer.scores.top.tobytes(), novelty
+    reply = told.predict(TEXTS)
+    output = told.output(reply.tokens)
+    novelty = b"" if reply.novelty is None else reply.novelty.tobytes()
+    scores = reply.answer.scores
+    return output.numpy().tobytes(), scores.probabilities.tobytes(), scores.top.tobytes(), novelty
 
 
 def tensors(value, seen=None):

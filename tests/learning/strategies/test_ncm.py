@@ -1,6 +1,5 @@
 """A class is the mean of its samples' features, and an event is answered by the cosine to it."""
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -15,7 +14,7 @@ def test_scores_are_the_cosines_to_the_means_of_all_that_came(tiny):
     with torch.no_grad():
         features = functional.normalize(own.model.features(pad([sample.tokens for sample in samples])), dim=1)
         scores = own.strategy.scores(own.model, pad([sample.tokens for sample in samples]))
-    labels = np.array([own.task.labels.number(sample.label) for sample in samples])
+    labels = own.task.encode([sample.label for sample in samples])
     means = torch.stack([features[labels == label].double().mean(0) for label in range(3)])
     cosines = features.double() @ functional.normalize(means, dim=1).T
     assert torch.allclose(scores.double(), SHARPNESS * cosines, atol=1e-4)

@@ -1,6 +1,5 @@
 """Sample by sample, the discriminant is that of one pass over all samples."""
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -15,7 +14,7 @@ def test_the_discriminant_is_that_of_all_samples_at_once(tiny):
     with torch.no_grad():
         features = functional.normalize(own.model.features(tokens), dim=1).double()
         scores = own.strategy.scores(own.model, tokens)
-    labels = np.array([own.task.labels.number(sample.label) for sample in samples])
+    labels = own.task.encode([sample.label for sample in samples])
     means = torch.stack([features[labels == label].mean(0) for label in range(3)])
     away = features - means[labels]
     share, covariance = own.strategy.config.shrinkage, away.T @ away / len(samples)
