@@ -18,8 +18,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 from typing_extensions import override
 
-from streamlearn.config.tree import COMPONENTS, Root
-from streamlearn.config.tree import schema as config_schema
+from streamlearn.config.components import COMPONENTS
+from streamlearn.config.schema import schema as config_schema
+from streamlearn.config.tree import Root
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry

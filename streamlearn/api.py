@@ -14,14 +14,23 @@ from streamlearn.core.refusal import Refusal
 from streamlearn.core.registry import Config
 from streamlearn.core.rng import stream as random_stream
 from streamlearn.core.target import Answer, Column, Judged, Measure, Target, Targets
-from streamlearn.evaluation.drift import Detector, Reading, detectors
+from streamlearn.evaluation.drift.base import Detector
+from streamlearn.evaluation.drift.family import detectors
+from streamlearn.evaluation.drift.monitor import Reading
 from streamlearn.evaluation.forgetting import average_accuracy, backward_transfer, forgetting, forward_transfer
-from streamlearn.learning.memory import Policy, ReplayMemory, Retrieval, policies, retrievals
-from streamlearn.learning.penalties import Penalty, penalties
-from streamlearn.learning.strategies import Strategy, strategies
-from streamlearn.model.tasks import Task, tasks
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.memory.family import policies, retrievals
+from streamlearn.learning.memory.policy import Policy
+from streamlearn.learning.memory.retrieval import Retrieval
+from streamlearn.learning.penalties.base import Penalty
+from streamlearn.learning.penalties.family import penalties
+from streamlearn.learning.strategies.base import Strategy
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.model.tasks.base import Task
+from streamlearn.model.tasks.family import tasks
+from streamlearn.stream.config import JoinerConfig
 from streamlearn.stream.events import Event, Label
-from streamlearn.stream.joiner import Joiner, JoinerConfig
+from streamlearn.stream.joiner import Joiner
 from streamlearn.stream.pending import Served
 from streamlearn.stream.transport import Message, Outlet, Place, Record, Source, TopicPartition
 

@@ -7,12 +7,15 @@ from streamlearn.core.batch import Batch, Sample, pad
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
 from streamlearn.durability.snapshots import Snapshots, name
-from streamlearn.learning.learner import Learner, LearnerConfig
-from streamlearn.learning.memory import ReplayMemory, policies, retrievals
-from streamlearn.learning.penalties import penalties
-from streamlearn.learning.strategies import strategies
-from streamlearn.model.model import ModelConfig, load
-from streamlearn.model.tasks import tasks
+from streamlearn.learning.config import LearnerConfig
+from streamlearn.learning.learner import Learner
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.memory.family import policies, retrievals
+from streamlearn.learning.penalties.family import penalties
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.loading import load
+from streamlearn.model.tasks.family import tasks
 from streamlearn.serving.champion import Champion
 from streamlearn.serving.predictor import ServedModel
 from tests.models import WORDS

@@ -266,7 +266,7 @@ def config_schema(
     """Print the JSON Schema of the configuration file."""
     import json
 
-    from streamlearn.config.tree import schema
+    from streamlearn.config.schema import schema
 
     del config
     typer.echo(json.dumps(schema(), indent=2))

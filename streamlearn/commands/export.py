@@ -10,9 +10,11 @@ from streamlearn.commands.inspect import load
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability.snapshots import Loaded
-from streamlearn.learning.strategies import Strategy, strategies
-from streamlearn.model.model import Model, ModelConfig
-from streamlearn.model.model import load as load_model
+from streamlearn.learning.strategies.base import Strategy
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.loading import load as load_model
+from streamlearn.model.model import Model
 from streamlearn.serving import hugging_face
 
 

@@ -21,7 +21,7 @@ from streamlearn.durability import journal
 from streamlearn.durability.journal_reader import Entry
 from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.family import strategies
 from streamlearn.service.assembly import assemble, client_settings, open_inputs, open_journal
 from streamlearn.service.loop import Service
 from streamlearn.service.recovery import Recovery

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import torch
 
-from streamlearn.config.tree import Root, at, component, places
+from streamlearn.config.components import at, component, places
+from streamlearn.config.tree import Root
 
 # What may change at any time: nothing that is learned depends on it.
 FREE: Final = frozenset(

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from streamlearn.config.tree import Root
-from streamlearn.learning.penalties import penalties
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.penalties.family import penalties
+from streamlearn.learning.strategies.family import strategies
 
 DESCENT = {
     "steps_per_batch", "optimizer", "learning_rate", "head_learning_rate", "weight_decay", "momentum", "clip_norm",

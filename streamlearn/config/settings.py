@@ -4,7 +4,6 @@ Every value remembers where it came from, so that `config show` can say so and a
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,16 +13,14 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamlearn.config.tree import Root, at, component, derive, places, registry
+from streamlearn.config.components import at, component, places, registry
+from streamlearn.config.sources import Where, from_environment, from_set, lay_over, put, read_file, with_secrets
+from streamlearn.config.tree import Root, derive
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec, Config
 
-PREFIX = "STREAMLEARN_"
-SCALARS = ("name", "seed", "warm_start")
 HIDDEN = "'********'"  # in quotes: a bare * would be a YAML alias
 SECRET_WORDS = ("password", "secret", "token", "key.pem", "jaas", "credential")
-
-Where = tuple[str, ...]
 
 
 @dataclass
@@ -94,18 +91,18 @@ def load(
         ConfigError: says where, what and how to mend it.
     """
     environment = os.environ if environment is None else environment
-    data, lines = _read(Path(path)) if path is not None else ({}, {})  # 1
+    data, lines = read_file(Path(path)) if path is not None else ({}, {})  # 1
     path = Path(path or "configuration")
-    data = _over(base or {}, data)
+    data = lay_over(base or {}, data)
     origins = {where: f"{path.name}:{line}" for where, line in lines.items()}
-    overlays = [(where, value, name) for name, where, value in _from_environment(environment)]
-    overlays += [(where, value, "--set") for where, value in map(_from_set, sets)]
+    overlays = [(where, value, name) for name, where, value in from_environment(environment)]
+    overlays += [(where, value, "--set") for where, value in map(from_set, sets)]
     for where, value, origin in overlays:  # 2
-        _put(data, where, value, origin)
+        put(data, where, value, origin)
         origins = {known: text for known, text in origins.items() if known[: len(where)] != where}
         origins[where] = origin
     secrets: set[Where] = set()
-    data = _with_secrets(data, (), path.parent, environment, origins=origins, secrets=secrets)  # 3
+    data = with_secrets(data, (), path.parent, environment, origins=origins, secrets=secrets)  # 3
     return check(data, origins, secrets, str(path))
 
 
@@ -154,158 +151,6 @@ def _spec(root: Root | None, data: Mapping[str, Any], path: Where) -> ComponentS
         return ComponentSpec.model_validate(at(root or data, path))
     except ValidationError:
         return None
-
-
-def _over(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one tree over another: sections are joined, of anything else the upper one counts."""
-    joined = {key: _over(value, {}) if isinstance(value, Mapping) else value for key, value in base.items()}
-    for key, value in data.items():
-        below = joined.get(key)
-        joined[key] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return joined
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[Where, int]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = get_close_matches(
-            path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [], 1
-        )
-        hint = f"did you mean {path.parent / near[0]}?" if near else "give the path of a YAML file"
-        raise ConfigError("there is no such file", where=str(path), mend=hint) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot be read: {reason}", where=str(path), mend="check the path and its rights") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-01
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
-        problem = re.sub(r"(alias|tag) '.*'", r"\1", problem)  # it may be a password that begins with * or !
-        raise ConfigError(f"is not valid YAML: {problem}", where=where, mend="mend the file there") from error
-    if not isinstance(data, dict):
-        raise ConfigError(
-            "holds no settings", where=str(path), mend="begin with `name: ...`; README shows a whole file"
-        )
-    lines: dict[Where, int] = {}
-    try:
-        _collect_lines(node, (), lines, path)
-    except RecursionError:
-        raise ConfigError("a part of it contains itself", where=str(path), mend="remove the alias (*name)") from None
-    return data, lines
-
-
-def _collect_lines(node: yaml.Node | None, where: Where, lines: dict[Where, int], path: Path) -> None:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        place = (*where, str(key.value))
-        line = key.start_mark.line + 1
-        if place in lines:
-            raise ConfigError(
-                f"{'.'.join(place)} stands twice, first in line {lines[place]}",
-                where=f"{path}:{line}",
-                mend="keep one of the two",
-            )
-        lines[place] = line
-        _collect_lines(value, place, lines, path)
-
-
-def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Where, Any]]:
-    """Yield the variables that name a setting: those with a double underscore, and those of `SCALARS`."""
-    for name in sorted(environment):
-        parts = name.removeprefix(PREFIX).lower().split("__")
-        if not name.startswith(PREFIX) or (len(parts) == 1 and parts[0] not in SCALARS):
-            continue
-        if (
-            parts[:2] == ["kafka", "client"] and len(parts) > 2
-        ):  # librdkafka's names have dots, which a variable cannot have
-            parts = ["kafka", "client", ".".join(parts[2:]).replace("_", ".")]
-        yield name, tuple(parts), _scalar(environment[name], name)
-
-
-def _from_set(text: str) -> tuple[Where, Any]:
-    key, equals, value = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise ConfigError(
-            f"{key!r} is not a setting with a value", where="--set", mend="write it as --set learner.batch_size=32"
-        )
-    if parts[:2] == ["kafka", "client"] and len(parts) > 2:
-        parts = ["kafka", "client", ".".join(parts[2:])]
-    return tuple(parts), _scalar(value, f"--set {key}")
-
-
-def _scalar(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
-    try:
-        return yaml.safe_load(text) if text else ""
-    except (yaml.YAMLError, ValueError, RecursionError):  # not named as the cause: it would quote a secret
-        raise ConfigError("its value is not valid YAML", where=where, mend="put the value into quotes") from None
-
-
-def _put(data: dict[str, Any], where: Where, value: object, origin: str) -> None:
-    section = data
-    for depth, key in enumerate(where[:-1]):
-        inner = section.setdefault(key, {})
-        if isinstance(inner, str) and registry(where[: depth + 1]):
-            inner = section[key] = {"name": inner}
-        if not isinstance(inner, dict):
-            raise ConfigError(
-                f"{'.'.join(where[: depth + 1])} is a value, and {'.'.join(where)} would be inside it",
-                where=origin,
-                mend="check the name of the setting with `streamlearn config show`",
-            )
-        section = inner
-    section[where[-1]] = value
-
-
-def _with_secrets(
-    value: Any,  # noqa: ANN401 - any YAML value
-    where: Where,
-    folder: Path,
-    environment: Mapping[str, str],
-    *,
-    origins: dict[Where, str],
-    secrets: set[Where],
-) -> Any:  # noqa: ANN401 - any YAML value
-    """Replace each `{file: PATH}` and `{env: NAME}` by what it points to, and note the place."""
-    if isinstance(value, list):
-        return [
-            _with_secrets(inner, (*where, str(number)), folder, environment, origins=origins, secrets=secrets)
-            for number, inner in enumerate(value)
-        ]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1 and where and (kind := next(iter(value))) in ("file", "env") and isinstance(value[kind], str):
-        place = f"{origins.get(where, '')} {'.'.join(where)}".strip()
-        secrets.add(where)
-        if kind == "env":
-            if value["env"] not in environment:
-                raise ConfigError(
-                    f"the environment variable {value['env']} is not set",
-                    where=place,
-                    mend=f"export {value['env']}=...",
-                )
-            secret = environment[value["env"]]
-        else:
-            try:
-                secret = (folder / Path(value["file"]).expanduser()).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-                raise ConfigError(
-                    f"the file {value['file']} cannot be read: {reason}",
-                    where=place,
-                    mend="a relative path starts from the configuration's folder; check that this user may read it",
-                ) from None
-        origins[where] = f"{kind} {value[kind]}"
-        return secret
-    return {
-        key: _with_secrets(inner, (*where, str(key)), folder, environment, origins=origins, secrets=secrets)
-        for key, inner in value.items()
-    }
 
 
 def _explain(
@@ -382,7 +227,7 @@ def _keys(where: Where, data: Mapping[str, Any]) -> list[str]:
         model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
     if family := registry(where):
         spec = _spec(None, data, where)
-        return [*family.cls(spec.name).Config.model_fields] if spec else []
+        return [*family.settings(spec.name).model_fields] if spec else []
     return list(getattr(model, "model_fields", ()))
 
 

@@ -5,44 +5,22 @@ are read from file, environment and command line is in `settings.py`.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from streamlearn.core.logs import LogsConfig
-from streamlearn.core.registry import ComponentSpec, Config, Registry
-from streamlearn.evaluation.drift import SIGNALS, detectors, fits
-from streamlearn.evaluation.probes import ProbesConfig
-from streamlearn.learning.learner import LearnerConfig
-from streamlearn.learning.memory import MemoryConfig, policies, retrievals
-from streamlearn.learning.penalties import penalties
-from streamlearn.learning.strategies import strategies
-from streamlearn.model.model import ModelConfig
-from streamlearn.model.tasks import tasks
-from streamlearn.serving.label_requests import LabelRequestsConfig
+from streamlearn.core.registry import ComponentSpec, Config
+from streamlearn.evaluation.config import ProbesConfig
+from streamlearn.evaluation.drift.family import SIGNALS
+from streamlearn.learning.config import LearnerConfig
+from streamlearn.learning.memory.family import MemoryConfig
+from streamlearn.model.config import ModelConfig
+from streamlearn.serving.config import LabelRequestsConfig
+from streamlearn.stream.config import JoinerConfig
 from streamlearn.stream.fields import Fields
-from streamlearn.stream.joiner import JoinerConfig
-
-# Where a component is named, and the family that knows it.
-COMPONENTS: Mapping[tuple[str, ...], Registry[Any]] = {
-    ("task",): tasks,
-    ("strategy",): strategies,
-    ("penalties", "*"): penalties,  # a list
-    ("memory", "policy"): policies,
-    ("memory", "retrieval"): retrievals,
-    **{("drift", signal): detectors for signal in SIGNALS},
-}
-
-# What may stand in place of any value.
-ELSEWHERE: Mapping[str, Any] = {
-    "description": "A value that is read from a file, or from an environment variable; it is never shown.",
-    "oneOf": [
-        {"type": "object", "properties": {key: {"type": "string"}}, "required": [key], "additionalProperties": False}
-        for key in ("file", "env")
-    ],
-}
 
 
 class TopicsConfig(Config):
@@ -282,97 +260,3 @@ def derive(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str, ...]
             section[path[-1]] = value
             derived.add(path)
     return filled, derived
-
-
-def places(data: Any) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - any YAML value, or a `Root`
-    """Yield where the configuration may name a component; for a list, the place of each of its items."""
-    for path in COMPONENTS:
-        if path[-1] != "*":
-            yield path
-            continue
-        items = at(data, path[:-1])
-        yield from ((*path[:-1], str(number)) for number in range(len(items) if isinstance(items, list | tuple) else 0))
-
-
-def at(data: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - any YAML value, or a `Root`
-    """Return what stands at a place; None where nothing does."""
-    for key in path:
-        if isinstance(data, list | tuple):
-            data = data[int(key)] if key.isdigit() and int(key) < len(data) else None
-        else:
-            data = data.get(key) if isinstance(data, Mapping) else getattr(data, key, None)
-    return data
-
-
-def registry(path: tuple[str, ...]) -> Registry[Any] | None:
-    """Return the family that a place of the configuration names a component of."""
-    return COMPONENTS.get(path) or (COMPONENTS.get((*path[:-1], "*")) if path and path[-1].isdigit() else None)
-
-
-def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
-    """Return the checked settings of the component that the configuration names at `path`.
-
-    Raises:
-        ConfigError: no such component.
-        ValidationError: one of its settings is wrong; its `loc` begins with the component's place.
-    """
-    try:
-        if path[0] == "drift":
-            fits(path[1], spec)
-        family = registry(path)
-        assert family is not None, path
-        return family.config(spec)
-    except ValidationError as error:
-        lines: list[Any] = [
-            {"type": e["type"], "loc": (*path, *e["loc"]), "input": e["input"], "ctx": e.get("ctx", {})}
-            for e in error.errors()
-        ]
-        raise ValidationError.from_exception_data(error.title, lines) from error
-
-
-def _allow_elsewhere(schemas: dict[str, Any], keys: Iterable[str] = ()) -> None:
-    """Let each value also be one that is read from a file or a variable; sections stay as they are."""
-    for key in list(keys or schemas):
-        own = schemas[key]
-        if "$ref" not in own:
-            kept = {name: own.pop(name) for name in ("title", "description", "default", "examples") if name in own}
-            choices = own["anyOf"] if list(own) == ["anyOf"] else [own]
-            schemas[key] = {**kept, "anyOf": [*choices, {"$ref": "#/$defs/Elsewhere"}]}
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the configuration file, with every registered component's settings."""
-    whole = Root.model_json_schema()
-    whole["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    whole["$id"] = "config.schema.json"
-    definitions = whole["$defs"]
-    definitions.pop("ComponentSpec", None)
-    for path, family in COMPONENTS.items():
-        choices: list[dict[str, Any]] = [{"type": "string", "enum": list(family)}]
-        for name in family:
-            own = family.cls(name).Config.model_json_schema()
-            own["title"] = name
-            _allow_elsewhere(own.setdefault("properties", {}))
-            own["properties"] = {"name": {"const": name}, **own["properties"]}
-            own["required"] = ["name", *own.get("required", [])]
-            choices.append(own)
-        section = whole
-        if path[-1] == "*":
-            listed = section["properties"][path[0]]
-            listed["items"] = {"anyOf": choices}
-            continue
-        for key in path[:-1]:
-            section = definitions[section["properties"][key]["$ref"].rpartition("/")[2]]
-        old = section["properties"][path[-1]]
-        if {"type": "null"} in old.get("anyOf", ()):
-            choices.append({"type": "null"})
-        kept = {key: old[key] for key in ("description",) if key in old}
-        default = old.get("default")
-        section["properties"][path[-1]] = {"anyOf": choices, **kept, **({"default": default} if default else {})}
-    definitions["Elsewhere"] = ELSEWHERE
-    for section in (whole, *definitions.values()):
-        _allow_elsewhere(section.get("properties", {}))
-    _allow_elsewhere(definitions["KafkaConfig"]["properties"]["client"]["anyOf"][0], ["additionalProperties"])
-    # What follows from the name need not stand in the file.
-    whole["required"] = [key for key in whole["required"] if key != "snapshots"]
-    return whole

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from streamlearn.core.target import IntArray, Target
 
-__all__ = ["Batch", "IntArray", "Sample", "Tokens", "buckets", "collate", "concat", "pad"]
+__all__ = ["Batch", "IntArray", "Sample", "Tokens", "buckets", "concat", "pad"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +97,3 @@ def buckets(lengths: IntArray, rows: int) -> Iterator[IntArray]:
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), rows):
         yield order[start : start + rows]
-
-
-def collate(tokens: Tokens, rows: IntArray, device: torch.device, pad_id: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `input_ids` and `attention_mask` of one slice, both int64 of shape (len(rows), longest of the slice)."""
-    lengths = tokens.lengths[rows]
-    width = int(lengths.max())
-    mask = np.arange(width) < lengths[:, None]
-    ids = np.where(mask, tokens.ids[rows, :width], pad_id)
-    return (
-        torch.from_numpy(ids.astype(np.int64)).to(device, non_blocking=True),
-        torch.from_numpy(mask.astype(np.int64)).to(device, non_blocking=True),
-    )

@@ -5,58 +5,29 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import nn
 
 from streamlearn.core import rng
 from streamlearn.core.batch import Batch, Sample, pad
 from streamlearn.core.errors import ConfigError
-from streamlearn.core.registry import Config
 from streamlearn.core.timing import Stages
-from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.config import LearnerConfig
+from streamlearn.learning.memory.buffer import ReplayMemory
 from streamlearn.learning.new_class import initialise_rows
 from streamlearn.learning.novelty import ConformalNovelty, energy
-from streamlearn.learning.penalties import Penalty
+from streamlearn.learning.penalties.base import Penalty
 from streamlearn.learning.sample_queue import SampleQueue
 from streamlearn.learning.step import Step
-from streamlearn.learning.strategies import Strategy
+from streamlearn.learning.strategies.base import Strategy
 from streamlearn.model.model import Model, digest
-from streamlearn.model.tasks import Task
+from streamlearn.model.tasks.base import Task
 from streamlearn.model.trainable_top import stack_of
 
 log = logging.getLogger(__name__)
-
-
-class LearnerConfig(Config):
-    """How new samples change the weights."""
-
-    batch_size: int = Field(16, ge=1, le=4096, description="New samples of one update.")
-    replay_size: int = Field(16, ge=0, le=4096, description="Stored samples rehearsed with each update.")
-    steps_per_batch: int = Field(
-        1, ge=1, le=100, description="Optimizer steps on each batch, each with a new rehearsal."
-    )
-    max_wait_seconds: float = Field(
-        5.0, gt=0, description="A partial batch is learned once its first sample has waited so long."
-    )
-    max_steps: int | None = Field(None, ge=0, description="Stop learning after so many steps, and only predict.")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="Both fused.")
-    learning_rate: float = Field(5e-5, gt=0, description="Of the pre-trained body.")
-    head_learning_rate: float = Field(2e-3, gt=0, description="Of the head.")
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled from the gradient with adamw.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
-    clip_norm: float = Field(1.0, gt=0, description="The gradient's norm is cut to this.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="In the body, while learning.")
-    freeze: Literal["none", "encoder", "layers"] = Field(
-        "none", description="none: all but the word embeddings is trained; encoder: the head alone; "
-        "layers: the embeddings and the lowest `frozen_layers` layers stand still."
-    )  # fmt: skip
-    frozen_layers: int = Field(0, ge=0, description="With `freeze: layers`: how many, counted from the embeddings.")
-    new_class: Literal["zeros", "mean"] = Field("mean", description="Of a new class's row; mean: of its features.")
-    train_embeddings: bool = Field(False, description="Train the word embeddings too.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import torch
 from streamlearn.core import rng
 from streamlearn.core.batch import Batch
 from streamlearn.core.timing import Stages
-from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.memory.buffer import ReplayMemory
 from streamlearn.model.model import Model
-from streamlearn.model.tasks import Task
+from streamlearn.model.tasks.base import Task
 
 
 @dataclass(slots=True)

@@ -17,15 +17,18 @@ from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.publisher import Publisher
 from streamlearn.durability.recovery_plan import Plan, plan
 from streamlearn.durability.snapshots import Snapshots
-from streamlearn.evaluation.drift import Monitor, Novelty
+from streamlearn.evaluation.drift.class_distance import Novelty
+from streamlearn.evaluation.drift.monitor import Monitor
 from streamlearn.evaluation.prequential import Prequential
 from streamlearn.evaluation.probes import Probes
 from streamlearn.learning.learner import Learner
-from streamlearn.learning.memory import ReplayMemory, policies, retrievals
-from streamlearn.learning.penalties import penalties
-from streamlearn.learning.strategies import strategies
-from streamlearn.model.model import load as load_model
-from streamlearn.model.tasks import Task, tasks
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.memory.family import policies, retrievals
+from streamlearn.learning.penalties.family import penalties
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.model.loading import load as load_model
+from streamlearn.model.tasks.base import Task
+from streamlearn.model.tasks.family import tasks
 from streamlearn.service.intake import Intake
 from streamlearn.service.loop import Service
 from streamlearn.service.measures import Measures

@@ -25,7 +25,7 @@ from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.timing import Stages
 from streamlearn.durability import failpoints, journal
 from streamlearn.durability.publisher import Publisher
-from streamlearn.evaluation.drift import Detection
+from streamlearn.evaluation.drift.monitor import Detection
 from streamlearn.evaluation.probes import Result
 from streamlearn.learning.learner import Learner, Update
 from streamlearn.service.corrections import correct

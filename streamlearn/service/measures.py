@@ -9,10 +9,11 @@ import numpy as np
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.target import Judged, Rows, Target
 from streamlearn.core.timing import Stages
-from streamlearn.evaluation.drift import Detection, Monitor, Novelty
+from streamlearn.evaluation.drift.class_distance import Novelty
+from streamlearn.evaluation.drift.monitor import Detection, Monitor
 from streamlearn.evaluation.prequential import Prequential, ServedAnswers
 from streamlearn.evaluation.probes import Probes, Result
-from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.memory.buffer import ReplayMemory
 from streamlearn.model.model import Model
 from streamlearn.serving.predictor import Reply, ServedModel
 from streamlearn.stream.events import Event, Prediction

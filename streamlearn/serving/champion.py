@@ -10,7 +10,7 @@ from torch import nn
 
 from streamlearn.learning.learner import Learner
 from streamlearn.learning.novelty import ConformalNovelty
-from streamlearn.learning.strategies import Strategy
+from streamlearn.learning.strategies.base import Strategy
 from streamlearn.model.model import Model
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from streamlearn.core.errors import ConfigError, StreamlearnError
-from streamlearn.learning.strategies import Strategy
+from streamlearn.learning.strategies.base import Strategy
 from streamlearn.model.model import Model
 
 

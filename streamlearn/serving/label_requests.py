@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from streamlearn.core import rng
-from streamlearn.core.registry import Config
+from streamlearn.serving.config import LabelRequestsConfig
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.events import Event, Prediction
 
@@ -24,17 +23,6 @@ WINDOW = 1000  # the latest events, which say what doubt is high
 SAVED = 200  # events whose budget may be saved up
 STEEP = 8.0  # so much more than the budget is wanted where all of it is left, and so much less where none is
 NOTHING_KNOWN = 2.0  # doubt where no label is known; it is 0 to 1 where some are, and 1 more of a novel event
-
-
-class LabelRequestsConfig(Config):
-    """For which events a label is asked: the prediction says `label_requested`."""
-
-    budget: float = Field(
-        0.0, ge=0, le=1, description="Share of the events without a label for which one is asked. 0: none is."
-    )
-    at_random: float = Field(
-        0.1, ge=0, le=1, description="Share of those that are drawn by chance; the others are the ones most in doubt."
-    )
 
 
 class LabelRequests:

@@ -11,7 +11,7 @@ from streamlearn.core.batch import IntArray, pad
 from streamlearn.core.target import Answer
 from streamlearn.core.timing import Stages
 from streamlearn.model.model import Model
-from streamlearn.model.tasks import Task
+from streamlearn.model.tasks.base import Task
 from streamlearn.serving.champion import Champion
 
 

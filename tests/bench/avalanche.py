@@ -48,8 +48,9 @@ from streamlearn.commands.evaluate.command import Request, planned
 from streamlearn.commands.evaluate.examiner import Exam
 from streamlearn.commands.evaluate.one_pass import Job, Lap
 from streamlearn.core.batch import IntArray, Tokens, pad
-from streamlearn.learning.learner import LearnerConfig, freeze
-from streamlearn.learning.strategies import DERpp
+from streamlearn.learning.config import LearnerConfig
+from streamlearn.learning.learner import freeze
+from streamlearn.learning.strategies.derpp import DERpp
 from streamlearn.model import model
 from streamlearn.model.model import Model
 from tests.bench.accuracy import read, write

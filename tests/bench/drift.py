@@ -18,7 +18,9 @@ from river import drift
 
 from streamlearn.config.tree import DriftConfig
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.evaluation.drift import Monitor, Novelty, detectors
+from streamlearn.evaluation.drift.class_distance import Novelty
+from streamlearn.evaluation.drift.family import detectors
+from streamlearn.evaluation.drift.monitor import Monitor
 
 BEFORE, AFTER = 1_000, 2_000
 STREAMS = 5  # without a change

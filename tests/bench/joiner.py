@@ -19,8 +19,9 @@ import numpy as np
 
 from streamlearn.core.scores import Scores
 from streamlearn.service.loop import GARBAGE
+from streamlearn.stream.config import JoinerConfig
 from streamlearn.stream.events import Event, Label, Prediction
-from streamlearn.stream.joiner import Joiner, JoinerConfig
+from streamlearn.stream.joiner import Joiner
 from streamlearn.stream.pending import Served
 from streamlearn.stream.transport import Place
 from tests.targets import answer, judge

@@ -21,7 +21,8 @@ from streamlearn.config.tree import Root
 from streamlearn.core.batch import Sample
 from streamlearn.service.assembly import assemble
 from streamlearn.service.loop import Service
-from streamlearn.serving.label_requests import LabelRequests, LabelRequestsConfig
+from streamlearn.serving.config import LabelRequestsConfig
+from streamlearn.serving.label_requests import LabelRequests
 from streamlearn.serving.predictions import predictions
 from streamlearn.stream.events import Event
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource

@@ -9,7 +9,7 @@ from streamlearn.config import fingerprint
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import check, load
 from streamlearn.core.errors import ConfigError
-from streamlearn.evaluation.drift import SIGNALS
+from streamlearn.evaluation.drift.family import SIGNALS
 
 MINIMAL = """\
 name: support

@@ -13,8 +13,10 @@ from jsonschema import Draft202012Validator
 
 from docs.generate import files
 from streamlearn.commands.cli import app
+from streamlearn.config.components import COMPONENTS
+from streamlearn.config.schema import schema
 from streamlearn.config.settings import load
-from streamlearn.config.tree import COMPONENTS, Root, schema
+from streamlearn.config.tree import Root
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS
 from streamlearn.serving import hugging_face as pretrained

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.cohorts import NEVER
-from streamlearn.evaluation.probes import Probes, ProbesConfig
+from streamlearn.evaluation.config import ProbesConfig
+from streamlearn.evaluation.probes import Probes
 from tests.evaluation.offline import offline, sizes
 from tests.targets import judge
 

@@ -7,11 +7,15 @@ import torch
 from streamlearn.core.batch import Sample
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.core.timing import Stages
-from streamlearn.learning.learner import Learner, LearnerConfig
-from streamlearn.learning.memory import ReplayMemory, policies
-from streamlearn.learning.strategies import Strategy, strategies
-from streamlearn.model.model import ModelConfig, load
-from streamlearn.model.tasks import tasks
+from streamlearn.learning.config import LearnerConfig
+from streamlearn.learning.learner import Learner
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.memory.family import policies
+from streamlearn.learning.strategies.base import Strategy
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.loading import load
+from streamlearn.model.tasks.family import tasks
 from streamlearn.serving.champion import Champion
 from streamlearn.serving.predictor import ServedModel
 from tests.models import WORDS

@@ -11,7 +11,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from streamlearn.core.batch import buckets, pad
 from streamlearn.core.errors import ConfigError
-from streamlearn.model.model import GrowingLinear, ModelConfig, load, resolve
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.head import GrowingLinear
+from streamlearn.model.loading import load, resolve
 from tests.models import WORDS, save
 
 

@@ -16,7 +16,8 @@ from transformers import (
 
 from streamlearn.core.batch import pad
 from streamlearn.learning.strategies.dual import branch_of
-from streamlearn.model.model import ModelConfig, load
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.loading import load
 
 SIZES = {
     "hidden_size": 16,

@@ -7,8 +7,8 @@ from streamlearn.commands.inspect import found_in, load
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.durability.snapshots import SnapshotError
-from streamlearn.learning.strategies import strategies
 from streamlearn.learning.strategies.base import ClosedForm
+from streamlearn.learning.strategies.family import strategies
 from streamlearn.stream.transport import Message
 from tests.learners import build, stream
 from tests.learning.strategies.test_corrections import statistics

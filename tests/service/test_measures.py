@@ -6,7 +6,7 @@ import pytest
 
 from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError
-from streamlearn.evaluation.drift import SIGNALS
+from streamlearn.evaluation.drift.family import SIGNALS
 from tests.service.test_loop import World, labelled
 
 

@@ -11,8 +11,8 @@ import pytest
 from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError
 from streamlearn.durability import journal
-from streamlearn.learning.strategies import strategies
-from streamlearn.model.tasks import tasks
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.model.tasks.family import tasks
 from streamlearn.service.assembly import assemble
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message

@@ -10,7 +10,7 @@ from torch import nn
 
 from streamlearn.core.timing import Stages
 from streamlearn.durability.snapshots import Snapshots, name
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.family import strategies
 from streamlearn.serving.champion import Champion
 from streamlearn.serving.predictor import ServedModel
 from tests.learners import build, stream

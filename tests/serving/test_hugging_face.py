@@ -14,8 +14,10 @@ from streamlearn.core.batch import pad
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability.snapshots import Snapshots, name
-from streamlearn.learning.strategies import Ridge, strategies
-from streamlearn.model.model import ModelConfig, load
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.learning.strategies.ridge import Ridge
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.loading import load
 from streamlearn.service.assembly import made_by
 from streamlearn.serving import hugging_face as pretrained
 from tests.docs.test_docs import ROOT, blocks

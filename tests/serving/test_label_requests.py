@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from docs.generate import schemas
 from streamlearn.core import rng
 from streamlearn.core.scores import Scores
-from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, LabelRequestsConfig, doubt
+from streamlearn.serving.config import LabelRequestsConfig
+from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, doubt
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.transport import Message
 from tests.service.test_recovery import Past, dying, image

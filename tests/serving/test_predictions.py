@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn.core.scores import Scores
 from streamlearn.learning.novelty import ENOUGH
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.family import strategies
 from streamlearn.observability.exporter import ServiceCollector
 from streamlearn.serving.predictions import predictions
 from streamlearn.serving.predictor import Reply

@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from streamlearn.core.scores import TOP, Scores, loss, probabilities
 from streamlearn.durability.snapshots import Snapshots, name
+from streamlearn.stream.config import JoinerConfig
 from streamlearn.stream.events import Event, Forget, Label, Prediction
-from streamlearn.stream.joiner import Joiner, JoinerConfig
+from streamlearn.stream.joiner import Joiner
 from streamlearn.stream.pending import Pending, Served
 from streamlearn.stream.transport import Place
 from tests.snapshots import same

@@ -23,8 +23,8 @@ from streamlearn.commands.process import signals
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings, load
 from streamlearn.core.errors import ConfigError
-from streamlearn.learning.strategies import strategies
-from streamlearn.model.tasks import tasks
+from streamlearn.learning.strategies.family import strategies
+from streamlearn.model.tasks.family import tasks
 
 log = logging.getLogger(__name__)
 

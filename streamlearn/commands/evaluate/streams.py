@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.model.tasks import Task
+from streamlearn.model.tasks.base import Task
 from streamlearn.stream.decoders import EventDecoder
 from streamlearn.stream.fields import Fields, extractor
 from streamlearn.stream.files import is_csv, numbered, opened

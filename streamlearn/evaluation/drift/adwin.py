@@ -4,16 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
-
-from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.evaluation.drift.base import Direction, Kind, detectors, restored, saved
+from streamlearn.evaluation.drift.base import restored, saved
+from streamlearn.evaluation.drift.family import ADWINConfig, Kind
 
 ROW = 5  # buckets of one size, before two of them become one of twice the size
 SHORTEST = 5  # observations on each side of a cut
 
 
-@detectors.register("adwin")
 class ADWIN:
     """Keeps a window as long as its mean does not change: drift is where two parts of it have different means.
 
@@ -28,15 +25,9 @@ class ADWIN:
 
     takes: ClassVar[Kind] = "number"
 
-    class Config(BaseConfig):
-        """How sure a cut must be."""
+    Config = ADWINConfig
 
-        delta: float = Field(0.002, gt=0, lt=1, description="Chance of a false cut, as the paper bounds it.")
-        every: int = Field(32, ge=1, le=100_000, description="Observations between two tests.")
-        grace: int = Field(10, ge=1, le=1_000_000, description="Observations before the first test.")
-        direction: Direction = Field("up", description="Which change of the mean is drift: up, down or both.")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ADWINConfig) -> None:
         self.config = config
         self.statistic = self.threshold = math.nan
         # Each bucket has a sum and a sum of squared deviations; those of row i hold 2**i observations, oldest first.

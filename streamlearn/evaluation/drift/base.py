@@ -2,13 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
-from streamlearn.core.registry import Registry
-
-# An error is a number that is 0 or 1: what takes numbers takes errors too.
-Kind = Literal["error", "number", "vector", "label"]
-Direction = Literal["up", "down", "both"]
+from streamlearn.evaluation.drift.family import Kind
 
 
 class Detector(Protocol):
@@ -43,9 +39,6 @@ class Detector(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what a detector of the same settings returned: it goes on with the same alarms and statistics."""
         ...
-
-
-detectors: Registry[Detector] = Registry("detector")
 
 
 def saved(value: float) -> float | None:

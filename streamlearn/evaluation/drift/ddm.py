@@ -4,13 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
-
-from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.evaluation.drift.base import Kind, detectors, restored, saved
+from streamlearn.evaluation.drift.base import restored, saved
+from streamlearn.evaluation.drift.family import DDMConfig, Kind
 
 
-@detectors.register("ddm")
 class DDM:
     """Knows the best error rate so far; drift is where the error rate lies three standard deviations above it.
 
@@ -21,13 +18,9 @@ class DDM:
 
     takes: ClassVar[Kind] = "error"
 
-    class Config(BaseConfig):
-        """How far above the best."""
+    Config = DDMConfig
 
-        grace: int = Field(30, ge=1, le=1_000_000, description="Observations before the first test.")
-        deviations: float = Field(3.0, gt=0, description="Standard deviations above the lowest error rate.")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DDMConfig) -> None:
         self.config = config
         self.statistic = self.threshold = math.nan
         self._clear()

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.evaluation.drift.base import Kind, detectors
-from streamlearn.evaluation.drift.windows import Windows, WindowsConfig, gamma_quantile
+from streamlearn.evaluation.drift.family import JSConfig, Kind
+from streamlearn.evaluation.drift.windows import Windows, gamma_quantile
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -59,7 +59,6 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-@detectors.register("js")
 class JS(Windows[str]):
     """Drift is where the labels of a reference window and of a sliding one are of another mix.
 
@@ -73,12 +72,11 @@ class JS(Windows[str]):
     takes: ClassVar[Kind] = "label"
     power: ClassVar[float] = 1.0
 
-    class Config(WindowsConfig):
-        """The two windows."""
+    Config = JSConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: JSConfig) -> None:
         super().__init__()
-        self.config: JS.Config = config
+        self.config: JSConfig = config
         self._counts: Counter[str] = Counter()
 
     def _learn(self, reference: Sequence[str]) -> None:

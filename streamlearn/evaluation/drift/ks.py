@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 
-from streamlearn.evaluation.drift.base import Direction, Kind, detectors
-from streamlearn.evaluation.drift.windows import Windows, WindowsConfig
+from streamlearn.evaluation.drift.family import Kind, KSConfig
+from streamlearn.evaluation.drift.windows import Windows
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,7 +25,6 @@ def gaps(first: Floats, second: Floats) -> Floats:
     return np.asarray(below[0] - below[1], np.float64)
 
 
-@detectors.register("ks")
 class KS(Windows[float]):
     """Drift is where the distribution functions of a reference window and of a sliding one have a gap too large.
 
@@ -39,14 +37,11 @@ class KS(Windows[float]):
     takes: ClassVar[Kind] = "number"
     power: ClassVar[float] = 0.5
 
-    class Config(WindowsConfig):
-        """The two windows, and which change matters."""
+    Config = KSConfig
 
-        direction: Direction = Field("both", description="Whether numbers grow (up), shrink (down), or any change.")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: KSConfig) -> None:
         super().__init__()
-        self.config: KS.Config = config
+        self.config: KSConfig = config
         self._sorted: Floats = np.zeros(0)
 
     def _learn(self, reference: Sequence[float]) -> None:

@@ -7,15 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 
 from streamlearn.core import rng
-from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.evaluation.drift.base import Kind, detectors, restored, saved
+from streamlearn.evaluation.drift.base import restored, saved
+from streamlearn.evaluation.drift.family import Kind, KSWINConfig
 from streamlearn.evaluation.drift.ks import gaps
 
 
-@detectors.register("kswin")
 class KSWIN:
     """Compares the newest part of a window with a random draw from the rest of it, at each observation.
 
@@ -27,21 +25,9 @@ class KSWIN:
 
     takes: ClassVar[Kind] = "number"
 
-    class Config(BaseConfig):
-        """The window and the level."""
+    Config = KSWINConfig
 
-        alpha: float = Field(1e-6, gt=0, lt=1, description="Level of each test.")
-        window: int = Field(200, ge=4, le=100_000, description="Observations that are kept.")
-        newest: int = Field(60, ge=2, le=50_000, description="So many of them, the newest, are tested.")
-        seed: int = Field(0, ge=0, lt=2**63, description="Of the draws.")
-
-        @model_validator(mode="after")
-        def _leaves_enough(self) -> "KSWIN.Config":
-            if 2 * self.newest > self.window:
-                raise ValueError("newest must be at most half of window: as many are drawn from the rest")
-            return self
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: KSWINConfig) -> None:
         self.config = config
         self.count = 0
         self.statistic, self.threshold = math.nan, math.sqrt(-math.log(config.alpha) / config.newest)

@@ -5,17 +5,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 
 from streamlearn.core import rng
-from streamlearn.evaluation.drift.base import Kind, detectors
-from streamlearn.evaluation.drift.windows import Windows, WindowsConfig, gamma_quantile
+from streamlearn.evaluation.drift.family import Kind, MMDConfig
+from streamlearn.evaluation.drift.windows import Windows, gamma_quantile
 
 PAIRS = 2_000  # for the median of the distances
 ROUNDING = 1e-9  # of the statistic, whose range is 0 to 4: vectors that are all the same differ by less
 
 
-@detectors.register("mmd")
 class MMD(Windows[torch.Tensor]):
     """Drift is where the vectors of a reference window and of a sliding one differ under a Gaussian kernel.
 
@@ -35,15 +33,11 @@ class MMD(Windows[torch.Tensor]):
     takes: ClassVar[Kind] = "vector"
     power: ClassVar[float] = 1.0
 
-    class Config(WindowsConfig):
-        """The two windows, and the features."""
+    Config = MMDConfig
 
-        features: int = Field(256, ge=8, le=16_384, multiple_of=2, description="Random Fourier features.")
-        seed: int = Field(0, ge=0, lt=2**63, description="Of the features.")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MMDConfig) -> None:
         super().__init__()
-        self.config: MMD.Config = config
+        self.config: MMDConfig = config
         self._weights = self._mean = torch.empty(0)
         self._tail = math.nan
 

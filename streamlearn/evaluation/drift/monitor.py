@@ -9,27 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.evaluation.drift.base import Detector, Kind, detectors
-
-# What there is to watch. The first two need labels.
-SIGNALS: Mapping[str, Kind] = {
-    "error": "error",
-    "loss": "number",
-    "embedding": "vector",
-    "confidence": "number",
-    "label": "label",
-    "unknown_tokens": "number",
-    "novelty": "number",
-}
-
-NOUNS: Mapping[Kind, str] = {
-    "error": "an error (0 or 1)",
-    "number": "a number",
-    "vector": "a vector",
-    "label": "a label",
-}
+from streamlearn.evaluation.drift.base import Detector
+from streamlearn.evaluation.drift.family import detectors, fits
 
 
 class Detection(NamedTuple):
@@ -142,21 +124,3 @@ class Monitor:
             if detector.update(value):
                 self.detections[name, signal] += 1
                 yield Detection(name, signal, float(detector.statistic), float(detector.threshold), self.counts[signal])
-
-
-def fits(signal: str, spec: ComponentSpec) -> None:
-    """See that the detector exists and can take the signal.
-
-    Raises:
-        ConfigError: it cannot; names those that can.
-    """
-    kind = SIGNALS[signal]
-    taken: Kind = detectors.cls(spec.name).takes
-    takable = {kind, "number"} if kind == "error" else {kind}
-    if taken not in takable:
-        fit = [name for name in detectors if detectors.cls(name).takes in takable]
-        raise ConfigError(
-            f"{spec.name!r} takes {NOUNS[taken]}, and this signal is {NOUNS[kind]}",
-            where=f"drift.{signal}",
-            mend=f"choose one of: {', '.join(fit)}; or null to leave it unwatched",
-        )

@@ -4,13 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field
-
-from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.evaluation.drift.base import Direction, Kind, detectors, restored, saved
+from streamlearn.evaluation.drift.base import restored, saved
+from streamlearn.evaluation.drift.family import Kind, PageHinkleyConfig
 
 
-@detectors.register("page-hinkley")
 class PageHinkley:
     """Adds up by how much observations exceed their mean; drift is where the sum has risen far above its lowest.
 
@@ -23,19 +20,9 @@ class PageHinkley:
 
     takes: ClassVar[Kind] = "number"
 
-    class Config(BaseConfig):
-        """What change matters."""
+    Config = PageHinkleyConfig
 
-        grace: int = Field(200, ge=1, le=1_000_000, description="Observations before the first test.")
-        delta: float = Field(0.1, ge=0, description="A change of the mean up to this does not count.")
-        threshold: float = Field(60.0, gt=0, description="Of the sum; in standard deviations where standardized.")
-        alpha: float = Field(
-            1.0, gt=0, le=1, description="The sum forgets by this factor at each observation; 1 is the paper's form."
-        )
-        direction: Direction = Field("up", description="Which change of the mean is drift: up, down or both.")
-        standardized: bool = Field(True, description="Count in standard deviations of the signal.")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PageHinkleyConfig) -> None:
         self.config = config
         self.statistic, self.threshold = math.nan, config.threshold
         self._clear()

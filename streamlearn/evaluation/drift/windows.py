@@ -6,29 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from pydantic import Field, model_validator
 
-from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.evaluation.drift.base import restored, saved
+from streamlearn.evaluation.drift.family import WindowsConfig
 
 T = TypeVar("T")
-
-
-class WindowsConfig(BaseConfig):
-    """The two windows, and how sure an alarm must be."""
-
-    reference: int = Field(500, ge=50, le=100_000, description="Observations that stand for what is usual.")
-    window: int = Field(200, ge=20, le=100_000, description="The latest observations, which are compared with them.")
-    every: int = Field(20, ge=1, le=100_000, description="Observations between two tests.")
-    alpha: float = Field(
-        1e-6, gt=0, lt=0.5, description="Chance that one test calls a drift where there is none; there are many tests."
-    )
-
-    @model_validator(mode="after")
-    def _begins_anew(self) -> "WindowsConfig":
-        if self.window > self.reference:
-            raise ValueError("window must not be larger than reference, which the window begins after an alarm")
-        return self
 
 
 class Windows(ABC, Generic[T]):

@@ -6,30 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 
 from streamlearn.core.batch import Batch, IntArray, Tokens
-from streamlearn.core.registry import ComponentSpec, Config
 from streamlearn.core.target import Column
 from streamlearn.learning.memory.policy import Policy
 from streamlearn.learning.memory.retrieval import Retrieval, Uniform
-
-
-class MemoryConfig(Config):
-    """How much of the past is kept for rehearsal, and which of it."""
-
-    capacity: int = Field(1000, ge=1, le=10_000_000, description="Samples kept; their columns are allocated at start.")
-    policy: ComponentSpec = Field(
-        ComponentSpec(name="reservoir"),
-        description="reservoir: every sample of the stream is equally likely to be kept. "
-        "class-balanced: classes share the memory as evenly as the stream allows. "
-        "ring: the newest samples of each class. loss-aware: what is known well gives way first.",
-    )
-    retrieval: ComponentSpec = Field(
-        ComponentSpec(name="uniform"),
-        description="What is rehearsed. uniform: every stored sample is equally likely. class-balanced: every stored "
-        "class is. class-balanced-others: every class that is not in the new batch.",
-    )
 
 
 class ReplayMemory:

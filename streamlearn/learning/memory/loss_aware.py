@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlearn.learning.memory.columns import Columns
-from streamlearn.learning.memory.policy import Policy, policies
+from streamlearn.learning.memory.policy import Policy
 
 
-@policies.register("loss-aware")
 class LossAware(Policy):
     """A reservoir decides whether a sample is stored, and loss and class decide what gives way (Buzzega et al.,
     "Rethinking experience replay: a bag of tricks for continual learning", ICPR 2020, arXiv 2010.05595, loss-aware

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.core.registry import Registry
+from streamlearn.core.registry import Nothing
 from streamlearn.learning.memory.columns import Columns
 
 
@@ -19,8 +19,7 @@ class Policy(ABC):
 
     watches_losses: ClassVar[bool] = False  # the learner tells the memory the losses of stored samples
 
-    class Config(BaseConfig):
-        """Nothing to set."""
+    Config: ClassVar[type[BaseConfig]] = Nothing
 
     def __init__(self, config: Any = None) -> None:  # noqa: ANN401 - each policy's own Config
         self.config = config if config is not None else self.Config()
@@ -33,10 +32,6 @@ class Policy(ABC):
         """
 
 
-policies: Registry[Policy] = Registry("policy")
-
-
-@policies.register("reservoir")
 class Reservoir(Policy):
     """Every sample of the stream is equally likely to be in the memory (Vitter, "Random sampling with a reservoir",
     ACM TOMS 1985, algorithm R): the n-th is stored with probability capacity / n."""
@@ -48,7 +43,6 @@ class Reservoir(Policy):
         return slot if slot < memory.capacity else None
 
 
-@policies.register("class-balanced")
 class ClassBalanced(Policy):
     """Classes share the memory as evenly as the stream allows (Chrysakis and Moens, "Online continual learning from
     imbalanced data", ICML 2020, algorithm 1): a sample of a smaller class takes the place of one of the largest class;

@@ -1,21 +1,20 @@
 """Which stored samples are rehearsed."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from streamlearn.core.batch import IntArray
 from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.core.registry import Registry
+from streamlearn.core.registry import Nothing
 from streamlearn.learning.memory.columns import Columns
 
 
 class Retrieval(ABC):
     """The base of all retrievals."""
 
-    class Config(BaseConfig):
-        """Nothing to set."""
+    Config: ClassVar[type[BaseConfig]] = Nothing
 
     def __init__(self, config: Any = None) -> None:  # noqa: ANN401 - each retrieval's own Config
         self.config = config if config is not None else self.Config()
@@ -28,10 +27,6 @@ class Retrieval(ABC):
         """
 
 
-retrievals: Registry[Retrieval] = Registry("retrieval")
-
-
-@retrievals.register("uniform")
 class Uniform(Retrieval):
     """Every stored sample is equally likely."""
 
@@ -41,7 +36,6 @@ class Uniform(Retrieval):
         return np.asarray(rng.choice(len(memory), min(size, len(memory)), replace=False))
 
 
-@retrievals.register("class-balanced")
 class ClassBalanced(Retrieval):
     """Every stored class is equally likely, however many samples it has: classes are drawn evenly, then samples."""
 
@@ -51,7 +45,6 @@ class ClassBalanced(Retrieval):
         return evenly(size, memory, memory.class_sizes, rng)
 
 
-@retrievals.register("class-balanced-others")
 class ClassBalancedOthers(Retrieval):
     """As class-balanced, without the classes of the new batch, which is rehearsal enough for them. Where nothing else
     is stored: class-balanced."""

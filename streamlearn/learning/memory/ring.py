@@ -3,10 +3,9 @@
 import numpy as np
 
 from streamlearn.learning.memory.columns import Columns
-from streamlearn.learning.memory.policy import Policy, policies
+from streamlearn.learning.memory.policy import Policy
 
 
-@policies.register("ring")
 class Ring(Policy):
     """Each class keeps its newest samples, first in, first out (the ring buffer of Chaudhry et al., "On tiny episodic
     memories in continual learning", 2019, arXiv 1902.10486). The classes are not known beforehand, so the share of each

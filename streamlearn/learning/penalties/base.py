@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 
 from streamlearn.core.batch import Batch
-from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.core.registry import Registry
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.strategies import Rehearsing
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.penalties.family import PenaltyConfig
+from streamlearn.learning.strategies.base import Rehearsing
 from streamlearn.model.model import Model
 
 
@@ -23,11 +21,7 @@ class Penalty(ABC):
 
     remembers: ClassVar[bool] = False  # needs the memory filled, whether or not the strategy rehearses
 
-    class Config(BaseConfig):
-        """How often the past is taken anew, and how much it weighs."""
-
-        every: int = Field(500, ge=1, description="Optimizer steps between two consolidations.")
-        strength: float = Field(1.0, ge=0, description="Weight of the penalty beside the strategy's loss.")
+    Config = PenaltyConfig
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - each penalty's own Config
         self.config = config
@@ -47,9 +41,6 @@ class Penalty(ABC):
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Take over what a penalty of the same configuration returned."""
-
-
-penalties: Registry[Penalty] = Registry("penalty")
 
 
 def trained(model: Model) -> dict[str, torch.nn.Parameter]:

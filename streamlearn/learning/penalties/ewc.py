@@ -6,16 +6,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from streamlearn.core import rng
 from streamlearn.core.batch import Batch
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.penalties.base import Penalty, copies, penalties, trained
-from streamlearn.learning.strategies import Rehearsing
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.penalties.base import Penalty, copies, trained
+from streamlearn.learning.penalties.family import EWCConfig
+from streamlearn.learning.strategies.base import Rehearsing
 
 
-@penalties.register("ewc")
 class EWC(Penalty):
     """Weights are held where they were at the last consolidation, each by how much the model's answers on stored
     samples hang on it: the diagonal of the Fisher information, of which older ones fade by `decay`.
@@ -25,12 +24,7 @@ class EWC(Penalty):
 
     remembers: ClassVar[bool] = True
 
-    class Config(Penalty.Config):
-        """How the Fisher information is found and kept."""
-
-        strength: float = Field(100.0, ge=0, description="Weight of the penalty beside the strategy's loss.")
-        decay: float = Field(0.9, ge=0, le=1, description="What is left of the older Fisher information each time.")
-        samples: int = Field(32, ge=1, le=10_000, description="Stored samples of one consolidation.")
+    Config = EWCConfig
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Penalty
         super().__init__(config)

@@ -4,26 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch.func import functional_call
 from torch.nn import functional
 
 from streamlearn.core.batch import Batch
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.penalties.base import Penalty, copies, penalties, trained
-from streamlearn.learning.strategies import Rehearsing
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.penalties.base import Penalty, copies, trained
+from streamlearn.learning.penalties.family import LwFConfig
+from streamlearn.learning.strategies.base import Rehearsing
 
 
-@penalties.register("lwf")
 class LwF(Penalty):
     """On the new samples the model keeps answering as its own copy of the last consolidation does, over the classes
     that the copy knew. Needs no memory; costs a forward pass of the copy and one more of the model.
     """
 
-    class Config(Penalty.Config):
-        """How the copy is taken and followed."""
-
-        temperature: float = Field(2.0, gt=0, description="Of both softmaxes: higher tells more of unlikely classes.")
+    Config = LwFConfig
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Penalty
         super().__init__(config)

@@ -10,16 +10,17 @@ import torch
 from torch.nn import functional
 
 from streamlearn.core.batch import Batch, Tokens
-from streamlearn.core.registry import Config, Registry
+from streamlearn.core.registry import Config as BaseConfig
+from streamlearn.core.registry import Nothing
 from streamlearn.learning.closed_form.class_means import ClassMeans
 from streamlearn.learning.closed_form.recent_features import Kept, RecentFeatures
 from streamlearn.learning.novelty import energy
 from streamlearn.learning.strategies.exported import Exported, linear, own_head
 
 if TYPE_CHECKING:
-    from streamlearn.learning.memory import ReplayMemory
+    from streamlearn.learning.memory.buffer import ReplayMemory
     from streamlearn.model.model import Model
-    from streamlearn.model.tasks import Task
+    from streamlearn.model.tasks.base import Task
 
 
 class Rehearsing(Protocol):
@@ -71,8 +72,7 @@ class Strategy:
     needs_classes: ClassVar[bool] = False  # it reads the batch's labels as numbers of classes
     frozen: ClassVar[bool] = False  # the encoder stands still; what is trained are the head, and the model's branch
 
-    class Config(Config):
-        """Nothing to set."""
+    Config: ClassVar[type[BaseConfig]] = Nothing
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - each strategy's own Config
         self.config = config
@@ -282,6 +282,3 @@ def unit_features(model: "Model", tokens: Tokens) -> torch.Tensor:
 def padded(scores: torch.Tensor, classes: int) -> torch.Tensor:
     """Return scores (n, classes), with zeros for classes that a checkpoint knows and no sample has shown yet."""
     return functional.pad(scores, (0, classes - scores.shape[1]))
-
-
-strategies: Registry[Strategy] = Registry("strategy")

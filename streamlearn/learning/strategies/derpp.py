@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch.nn import functional
 
 from streamlearn.core.batch import Batch, concat
-from streamlearn.core.registry import Config as BaseConfig
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.strategies.base import Rehearsing, Strategy, strategies
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.strategies.base import Rehearsing, Strategy
+from streamlearn.learning.strategies.family import DERppConfig
 
 
-@strategies.register("derpp")
 class DERpp(Strategy):
     """The scores that the model gave a sample when it was new are stored with it. Of two rehearsals, one is drawn
     towards its stored scores, the other is learned by its labels.
@@ -24,11 +22,7 @@ class DERpp(Strategy):
     is a mean over all classes, and keeps new ones from answering for old samples.
     """
 
-    class Config(BaseConfig):
-        """The weights of the two rehearsals; the new samples' loss weighs 1."""
-
-        alpha: float = Field(0.5, ge=0, description="Weight of the squared distance to the stored scores.")
-        beta: float = Field(1.0, ge=0, description="Weight of the loss by labels, on another draw.")
+    Config = DERppConfig
 
     def __init__(self, config: Any) -> None:  # noqa: ANN401 - see Strategy
         super().__init__(config)

@@ -8,19 +8,19 @@ several layers of a frozen encoder. Beside it the encoder's upper half is copied
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
-from pydantic import Field
 
 from streamlearn.core.batch import Batch, Tokens, concat, pad
 from streamlearn.learning.closed_form.class_drift import ESTABLISHED, ClassDrift
 from streamlearn.learning.closed_form.rehearsal_schedule import RehearsalSchedule
-from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.memory.buffer import ReplayMemory
 from streamlearn.learning.novelty import energy
-from streamlearn.learning.strategies.base import Output, Rehearsing, finite, padded, placed, strategies
+from streamlearn.learning.strategies.base import Output, Rehearsing, finite, padded, placed
 from streamlearn.learning.strategies.exported import Exported, own_head
-from streamlearn.learning.strategies.ridge import ClosedFormConfig, Ridge, some
+from streamlearn.learning.strategies.family import DualConfig
+from streamlearn.learning.strategies.ridge import Ridge, some
 from streamlearn.model.model import Model
 from streamlearn.model.trainable_top import TrainableTop, norm_after, stack_of
 
@@ -37,21 +37,15 @@ class Before(NamedTuple):
     scores: torch.Tensor
 
 
-@strategies.register("dual")
 class Dual(Ridge):
     """Closed-form and rehearsed head, weighted by what they would have answered just before they learned it."""
 
     rehearses = True
     descends = True
 
-    class Config(ClosedFormConfig):
-        """The closed form, and when the rehearsed head is trained."""
+    Config = DualConfig
 
-        rehearsal: Literal["auto", "always", "never"] = Field(
-            "auto", description="auto: as often as the closed form's errors leave something to gain, and it is gained."
-        )
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DualConfig) -> None:
         super().__init__(config)
         self.rehearsal, self.class_drift = RehearsalSchedule(), ClassDrift()
         self.due = config.rehearsal == "always"

@@ -3,11 +3,10 @@
 import torch
 
 from streamlearn.core.batch import Batch, concat
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.strategies.base import Rehearsing, Strategy, strategies
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.strategies.base import Rehearsing, Strategy
 
 
-@strategies.register("er")
 class ER(Strategy):
     """Each new batch is learned together with a batch drawn from the memory: one forward pass, one mean loss."""
 

@@ -4,11 +4,10 @@
 import torch
 
 from streamlearn.core.batch import Batch, concat
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.strategies.base import Rehearsing, Strategy, strategies
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.strategies.base import Rehearsing, Strategy
 
 
-@strategies.register("er-ace")
 class ERACE(Strategy):
     """The asymmetric cross-entropy: new samples compete among the classes of their own batch alone, rehearsed ones
     among all. So a new class does not push the old ones' representations away; telling them apart is learned from the

@@ -5,11 +5,10 @@ from typing import ClassVar
 import torch
 
 from streamlearn.core.batch import Batch
-from streamlearn.learning.memory import ReplayMemory
-from streamlearn.learning.strategies.base import Rehearsing, Strategy, strategies
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.strategies.base import Rehearsing, Strategy
 
 
-@strategies.register("finetune")
 class Finetune(Strategy):
     """Cross-entropy on the new batch alone."""
 

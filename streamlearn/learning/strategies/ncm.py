@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import torch
 
 from streamlearn.learning.closed_form.recent_features import Kept
-from streamlearn.learning.strategies.base import ClassMeansForm, strategies
+from streamlearn.learning.strategies.base import ClassMeansForm
 
 SHARPNESS = 20.0  # cosines times this are the scores before softmax
 
 
-@strategies.register("ncm")
 class NearestClassMean(ClassMeansForm):
     """A class is the mean of its samples' normalised features: known from its first label, never forgotten."""
 

@@ -6,52 +6,22 @@ McDonnell et al., "RanPAC: random projections and pre-trained models for continu
 
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import Field
 
 from streamlearn.core.batch import Batch, Tokens, pad
 from streamlearn.core.errors import ConfigError
-from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.learning.closed_form import RidgeHead, SelfTrainingHead
 from streamlearn.learning.closed_form.fusion import Fusion
 from streamlearn.learning.closed_form.recent_features import Kept, RecentFeatures
 from streamlearn.learning.closed_form.ridge_head import Evidence
-from streamlearn.learning.memory import ReplayMemory
+from streamlearn.learning.memory.buffer import ReplayMemory
 from streamlearn.learning.novelty import energy
-from streamlearn.learning.strategies.base import ClosedForm, Output, Rehearsing, finite, padded, placed, strategies
+from streamlearn.learning.strategies.base import ClosedForm, Output, Rehearsing, finite, padded, placed
 from streamlearn.learning.strategies.exported import Exported, linear
+from streamlearn.learning.strategies.family import ClosedFormConfig, RidgeConfig
 from streamlearn.model.model import Model
-
-
-class ClosedFormConfig(BaseConfig):
-    """The regression on a frozen encoder's layers."""
-
-    layers: tuple[int, ...] | None = Field(
-        None,
-        min_length=1,
-        description="Hidden states that are read, 0 the embeddings. Not set: at 1/3, 2/3 and 5/6 of the encoder, and "
-        "the last.",
-    )
-    features: int | None = Field(
-        None,
-        ge=16,
-        le=65536,
-        description="Random features; twice as many cost four times the time and memory. Not set: four for each "
-        "number that is read, at most 6144.",
-    )
-    unlabelled: int = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="Learn from events without a label too, by what they are taken for; so many of the last are judged "
-        "anew as labels come. 0: none. Takes the statistics twice.",
-    )
-    ridge: float = Field(10.0, gt=0, description="What is added to the diagonal of the regression.")
-    dtype: Literal["float32", "float64"] = Field(
-        "float32", description="Of the regression's statistics. float64 takes twice the memory."
-    )
 
 
 def closed_form(config: ClosedFormConfig, model: Model, seed: int) -> tuple[tuple[int, ...], RidgeHead]:
@@ -92,12 +62,10 @@ def _hidden(model: Model) -> tuple[int, int]:
     return depth, hidden.shape[2]
 
 
-@strategies.register("ridge")
 class Ridge(ClosedForm):
     """The closed-form head alone: nothing is rehearsed, nothing descends a gradient."""
 
-    class Config(ClosedFormConfig):
-        """See `ClosedFormConfig`."""
+    Config: ClassVar[type[ClosedFormConfig]] = RidgeConfig
 
     def __init__(self, config: ClosedFormConfig) -> None:
         super().__init__(config)

@@ -5,29 +5,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
 
-from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.learning.closed_form.recent_features import Kept
-from streamlearn.learning.strategies.base import ClassMeansForm, strategies
+from streamlearn.learning.strategies.base import ClassMeansForm
+from streamlearn.learning.strategies.family import StreamingLDAConfig
 from streamlearn.model.model import Model
 
 
-@strategies.register("slda")
 class StreamingLDA(ClassMeansForm):
     """Class means and one covariance within classes, updated sample by sample; then the discriminant is solved."""
 
-    class Config(BaseConfig):
-        """How the covariance is regularised."""
+    Config = StreamingLDAConfig
 
-        shrinkage: float = Field(
-            1e-2,
-            gt=0,
-            le=1,
-            description="The covariance is mixed with so much of a multiple of the identity that has the same trace.",
-        )
-
-    config: Config
+    config: StreamingLDAConfig
 
     def bind(self, model: Model, seed: int, *, correctable: int = 0) -> None:
         """Make room for the model's features."""

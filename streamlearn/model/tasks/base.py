@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 import torch
 
-from streamlearn.core.registry import Registry
 from streamlearn.core.target import Answer, Column, IntArray, Judge, Measure, Target, Targets
 
 
@@ -73,6 +72,3 @@ class Task(Judge, Protocol):
             ConfigError: the configuration says otherwise.
         """
         ...
-
-
-tasks: Registry[Task] = Registry("task")

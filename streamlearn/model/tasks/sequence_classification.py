@@ -5,41 +5,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
 from torch.nn import functional
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.core.registry import Config as BaseConfig
 from streamlearn.core.scores import Scores
 from streamlearn.core.target import Column, IntArray, Target
 from streamlearn.core.vocabulary import Labels
-from streamlearn.model.tasks.base import tasks
 from streamlearn.model.tasks.classes import ClassAgreement, ClassAnswer, ClassJudge, ClassTargets
+from streamlearn.model.tasks.family import SequenceClassificationConfig
 
 
-@tasks.register("sequence-classification")
 class SequenceClassification(ClassJudge):
     """Softmax over the labels known so far, trained by cross-entropy."""
 
-    class Config(BaseConfig):
-        """The labels, where they are known beforehand."""
-
-        labels: tuple[str, ...] | None = Field(
-            None,
-            description="A closed set of labels: any other is a dead letter. Not set: labels are found while running.",
-        )
-
-        @field_validator("labels")
-        @classmethod
-        def _distinct(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-            if labels is not None and len(set(labels)) < max(len(labels), 2):
-                raise ValueError("needs at least two labels, each once")
-            return labels
+    Config = SequenceClassificationConfig
 
     classes = True
     column: Column | None = None
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: SequenceClassificationConfig) -> None:
         self.config, self.closed = config, config.labels is not None
         super().__init__(Labels(config.labels or ()))
 

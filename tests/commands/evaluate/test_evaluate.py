@@ -21,7 +21,7 @@ from streamlearn.commands.evaluate.html import page
 from streamlearn.commands.evaluate.one_pass import curve, parts, run
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.model.tasks import tasks
+from streamlearn.model.tasks.family import tasks
 from streamlearn.stream.fields import Fields
 from tests.kafka.helpers import call
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from streamlearn.evaluation.drift import JS, KS, MMD
-from streamlearn.evaluation.drift.js import moments, terms
+from streamlearn.evaluation.drift.js import JS, moments, terms
+from streamlearn.evaluation.drift.ks import KS
+from streamlearn.evaluation.drift.mmd import MMD
 from streamlearn.evaluation.drift.windows import gamma_quantile
-from streamlearn.model.model import ModelConfig, load
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.loading import load
 from tests.evaluation.drift import streams
 
 # Two neighbouring domains of CLINC150, and a far one.

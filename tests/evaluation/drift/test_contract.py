@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.evaluation.drift import JS, detectors
+from streamlearn.evaluation.drift.family import detectors
+from streamlearn.evaluation.drift.js import JS
 from tests.evaluation.drift import streams
 
 NAMES = list(detectors)

@@ -7,7 +7,8 @@ import torch
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.evaluation.drift import SIGNALS, Monitor, detectors, fits
+from streamlearn.evaluation.drift.family import SIGNALS, detectors, fits
+from streamlearn.evaluation.drift.monitor import Monitor
 from tests.evaluation.drift.test_contract import through_json
 
 WINDOWS = {"reference": 60, "window": 40, "every": 10}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamlearn.evaluation.drift import Novelty
+from streamlearn.evaluation.drift.class_distance import Novelty
 from tests.evaluation.drift.test_contract import through_json
 
 EAST, NORTH = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])

@@ -6,7 +6,10 @@ import pytest
 from river import datasets, drift
 from river._river_rust.drift import AdaptiveWindowing  # ADWIN without the wrapper that throws its window away
 
-from streamlearn.evaluation.drift import ADWIN, DDM, KSWIN, PageHinkley
+from streamlearn.evaluation.drift.adwin import ADWIN
+from streamlearn.evaluation.drift.ddm import DDM
+from streamlearn.evaluation.drift.kswin import KSWIN
+from streamlearn.evaluation.drift.page_hinkley import PageHinkley
 from tests.evaluation.drift import streams
 
 ERRORS = {

@@ -6,7 +6,7 @@ import torch
 
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.learning.closed_form.self_training import LEAST, SelfTrainingHead
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.family import strategies
 from tests.learners import accuracy, build, stream, written
 from tests.snapshots import same
 

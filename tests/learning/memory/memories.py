@@ -8,7 +8,8 @@ import torch
 from streamlearn.core import rng
 from streamlearn.core.batch import Batch, pad
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.learning.memory import ReplayMemory, policies, retrievals
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.memory.family import policies, retrievals
 
 
 def memory(policy="reservoir", retrieval="uniform", capacity=12):

@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from streamlearn.core import rng
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.learning.memory import ReplayMemory, policies
+from streamlearn.learning.memory.buffer import ReplayMemory
+from streamlearn.learning.memory.family import policies
 from tests.learning.memory.memories import assert_same, batch, consistent, hash_of, memory
 
 POLICIES = list(policies)

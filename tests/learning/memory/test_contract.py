@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.core import rng
-from streamlearn.learning.memory import policies, retrievals
+from streamlearn.learning.memory.family import policies, retrievals
 from tests.learners import build, goes_on_the_same, stream, written
 from tests.learning.memory.memories import assert_same, batch, consistent, draws, fill, memory
 

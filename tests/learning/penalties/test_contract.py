@@ -4,8 +4,8 @@ one is to have it tested."""
 import pytest
 import torch
 
-from streamlearn.learning.penalties import penalties
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.penalties.family import penalties
+from streamlearn.learning.strategies.family import strategies
 from tests.learners import build, goes_on_the_same, scores, stream, tensor_bytes, written
 
 PENALTIES = list(penalties)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from streamlearn.core.batch import pad
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.family import strategies
 from tests.learners import accuracy, build, goes_on_the_same, scores, stream, tensor_bytes, written
 
 STRATEGIES = list(strategies)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from streamlearn.learning.strategies import strategies
 from streamlearn.learning.strategies.base import ClosedForm
+from streamlearn.learning.strategies.family import strategies
 from tests.learners import build, stream, written
 
 CLOSED = [name for name in strategies if issubclass(strategies.cls(name), ClosedForm)]

@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoTokenizer, BartConfig
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.learning.strategies import strategies
+from streamlearn.learning.strategies.family import strategies
 from tests.learners import accuracy, build, scores, stream
 
 CLOSED = [name for name in strategies if strategies.cls(name).frozen]
