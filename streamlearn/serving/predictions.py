@@ -36,7 +36,7 @@ def predictions(
         step: of the learning weights.
         champion: of the served weights.
         abstain_below: from 0 to 1.
-        novel_share: an event is novel where at most this share of usual ones is as strange.
+        novel_share: an event is novel where at most this share of events of known classes is as novel.
     """
     if reply.answer is None:
         return [
