@@ -17,7 +17,7 @@ from streamlearn.core.scores import Scores
 from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, LabelRequestsConfig, doubt
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.transport import Message
-from tests.service.test_recovery import Past, dying, image
+from tests.past import Past, dying, image
 from tests.targets import answer
 
 
