@@ -119,7 +119,9 @@ def test_a_record_that_kills_is_found_while_other_partitions_move(tiny, tmp_path
     assert set(Counter(p["id"] for p in past.predictions()).values()) == {1}
 
 
-def test_a_label_that_kills_time_and_again_is_a_dead_letter(past):
+def test_a_label_that_kills_time_and_again_is_a_dead_letter(make):
+    past = make()
+    past.start()
     send(past, event("a"), event("b"))
     past.drain()
     send(past, label("a", "x"), label("b", "y"))
@@ -137,7 +139,9 @@ def test_a_label_that_kills_time_and_again_is_a_dead_letter(past):
     assert follower.lifecycle.disagreements == 0
 
 
-def test_an_event_that_came_again_and_kills_is_a_dead_letter(past):
+def test_an_event_that_came_again_and_kills_is_a_dead_letter(make):
+    past = make()
+    past.start()
     send(past, event("a"), event("b"))
     past.drain()
     send(past, event("a", "x"))

@@ -17,11 +17,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError, TransactionAbortedError
+from streamlearn.core.errors import ConfigError, FencedError, StreamlearnError
 from streamlearn.durability import failpoints, journal
-from streamlearn.durability.publisher import ATTEMPTS
 from streamlearn.stream.transport import TopicPartition
-from tests.past import IDS, Past, damage, dying, image
+from tests.past import Past, damage, dying, image
 
 
 @pytest.fixture(autouse=True)
@@ -162,35 +161,6 @@ def test_records_that_were_never_read_and_are_gone_are_refused(past):
     past.drain()
 
 
-def test_a_topic_that_was_made_anew_is_refused_until_the_loss_is_accepted(past):
-    past.produce(40)
-    past.start()
-    past.service.turn()
-    past.save()
-    past.service.turn()
-    step = past.service.learner.step
-    past.log.delete("events")
-    past.log.create("events", 2)
-    past.topic_ids = {"events": "second"}
-    past.produce(40)
-    with pytest.raises(StreamlearnError, match=r"(?s)'events': the topic was made anew.*new `name`.*accept_loss"):
-        past.start()
-    past.start(accept_loss=True)
-    assert 0 < past.service.learner.step <= step  # what came after the snapshot is gone
-    past.drain()
-    assert {f"e{i}" for i in range(40, 80)} <= {p["id"] for p in past.predictions()}
-    past.start()  # and that is settled from now on
-
-
-def test_a_journal_that_lost_its_beginning_needs_its_snapshots(past):
-    past.lives(2, 8)
-    past.log.truncate(TopicPartition("test.journal", 0), 3)
-    past.start()
-    shutil.rmtree(past.folder)
-    with pytest.raises(StreamlearnError, match=r"(?s)journal begins with record.*put back a snapshot"):
-        past.start()
-
-
 def test_a_change_in_the_middle_of_what_is_to_be_learned_again_is_refused(past):
     past.produce(40)
     past.start()
@@ -231,28 +201,6 @@ def test_without_transactions_what_an_earlier_learner_still_writes_is_void(tiny,
     assert sum(before["labels"].values()) + len(past.service.learner.waiting) == 48  # of 60, each fifth without
 
 
-def test_an_aborted_transaction_is_tried_again(past):
-    past.produce(20)
-    service = past.start()
-    outlet, commit = service.publisher.outlet, service.publisher.outlet.commit
-    refused = iter([True, True])
-
-    def refusing(positions):
-        if next(refused, False):
-            outlet.abort()
-            raise TransactionAbortedError("refused")
-        commit(positions)
-
-    outlet.commit = refusing
-    past.drain()
-    assert set(Counter(p["id"] for p in past.predictions()).values()) == {1}
-    assert service.publisher.commits["aborted"] == 2
-    refused = iter([True] * ATTEMPTS)
-    past.produce(2)
-    with pytest.raises(StreamlearnError, match="refused"):
-        past.drain()
-
-
 class Stumbles:
     """A model that fails on its first batch, and on nothing by itself."""
 
@@ -276,21 +224,6 @@ def test_a_batch_that_was_answered_one_by_one_comes_again_so(past):
     follower, again = past.follower()
     assert image(follower) == image(past.service)
     assert {p.id: p.score for p in again} == {p["id"]: p["score"] for p in past.predictions()}
-
-
-def test_an_id_that_cannot_be_read_says_nothing(past):
-    past.produce(20)
-    past.start()
-    past.drain()
-    past.topic_ids = {"events": ""}
-    past.start(accept_loss=True)
-    past.topic_ids = IDS
-    past.start()
-    past.drain()
-    assert set(Counter(p["id"] for p in past.predictions()).values()) == {1}
-    past.topic_ids = {"events": "second"}
-    with pytest.raises(StreamlearnError, match="made anew"):
-        past.start()
 
 
 def test_a_log_that_lost_its_end_is_no_reason_to_begin_anew(past):

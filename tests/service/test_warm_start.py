@@ -218,6 +218,16 @@ def test_a_file_that_is_gone_or_changed_is_refused_until_the_loss_is_accepted(ti
     life.start(accept_loss=True)
 
 
+def test_looking_for_the_file_that_was_begun_is_progress(life):
+    """/healthz looks at it: hashing a large file takes minutes."""
+    with dying("warmed", 1):
+        life.start()
+    service, recovery = life.assemble()
+    service.lifecycle.turned_at = began = service.lifecycle.turned_at - 1000
+    recovery.warm.require(service, recovery.found.warm)
+    assert service.lifecycle.turned_at > began + 900
+
+
 def test_refusals_are_no_deaths(life, left_alone, file):
     with dying("warmed", 2):
         life.start()
