@@ -160,7 +160,7 @@ def _time() -> Sequence[Panel]:
                 )
             ],
             shows="How long each stage takes at its slowest, one turn in twenty.",
-            wrong="a slow `commit` is the broker's disk or network. A slow `poll` is the network.",
+            wrong="a slow `commit` is the broker's disk or network. A slow `poll` or `read_ahead` is the network.",
         ),
         lines(
             "Optimizer steps",

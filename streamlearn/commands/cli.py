@@ -53,7 +53,7 @@ def run(
     """
     _log()
     from streamlearn.commands.run import run as run_service
-    from streamlearn.service.loop import Limits
+    from streamlearn.service.turn import Limits
 
     run_service(config, sets or [], Limits(max_events, until_idle), json_output=json_output)
 

@@ -15,7 +15,7 @@ from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.model.loading import load as load_model
-from streamlearn.service.assembly import JOURNAL, client_settings
+from streamlearn.service.connections import JOURNAL, client_settings
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import missing
 from streamlearn.stream.labelled_files import WarmFile

@@ -104,7 +104,7 @@ class Published:
 
     def _hold(self, record: Record) -> None:
         """Hold a prediction. Of a partition that is full nothing more is taken, until it is read again from here."""
-        tp = TopicPartition(*record[:2])
+        tp = record.topic_partition
         if tp in self._skipped or len(self._lines[tp]) >= self._ahead:
             self._skipped.setdefault(tp, record.offset)
             return
@@ -116,7 +116,7 @@ class Published:
             self._lines[tp].append((record.offset, place))
 
     def _is_ahead(self, place: Place) -> bool:
-        return place.offset >= self._passed.get(TopicPartition(*place[:2]), 0)
+        return place.offset >= self._passed.get(place.topic_partition, 0)
 
     def _ended(self, tp: TopicPartition) -> bool:
         return tp not in self._skipped and self._source.positions()[tp] >= self._ends[tp]

@@ -22,9 +22,11 @@ from streamlearn.durability.journal_reader import Entry
 from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
 from streamlearn.learning.strategies.family import strategies
-from streamlearn.service.assembly import assemble, client_settings, open_inputs, open_journal
+from streamlearn.service.assembly import assemble
+from streamlearn.service.connections import client_settings, open_inputs, open_journal
 from streamlearn.service.loop import Service
 from streamlearn.service.recovery import Recovery
+from streamlearn.service.warm_start import WarmStart
 from streamlearn.serving import hugging_face
 from streamlearn.stream.events import Prediction
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
@@ -70,6 +72,7 @@ def replay(
         Snapshots(root.snapshots.path, keep=root.snapshots.keep),
         lambda: open_journal(client, topics.journal),
         lambda positions: open_inputs(client, topics.inputs, positions),
+        warm=WarmStart(root.warm_start),
     )
     service = silent_service(settings, to_step)
     named = beginnings(found.named, recovery.snapshots, to_step, verify=verify, whole=whole)
@@ -173,9 +176,7 @@ def silent_service(settings: Settings, to_step: int | None) -> Service:
     inputs = settings.root.kafka.topics.inputs
     for topic in inputs:
         sink.create(topic)
-    service = assemble(settings, MemorySource(sink, inputs), MemoryOutlet(sink), max_steps=to_step)
-    service.positions = {}
-    return service
+    return assemble(settings, MemorySource(sink, inputs), MemoryOutlet(sink), max_steps=to_step)
 
 
 def beginnings(

@@ -13,12 +13,15 @@ from pathlib import Path
 from streamlearn.commands.process import lock, lock_folder, signals
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import load as load_settings
+from streamlearn.core.garbage import spared
 from streamlearn.core.logs import setup as setup_logs
 from streamlearn.durability import failpoints
 from streamlearn.observability.status import Dashboard
 from streamlearn.observability.web import serve
-from streamlearn.service.assembly import assemble, connected, reach
-from streamlearn.service.loop import Limits, Progress, Service, Turn
+from streamlearn.service.assembly import assemble
+from streamlearn.service.connections import Connections, connected, reach
+from streamlearn.service.loop import Service
+from streamlearn.service.turn import Limits, Turn
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +34,9 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
     1. Check the configuration, and keep a second run out.
     2. Ask the broker for the topics, take over from the last learner, and read where it stopped: what is quick to fail
        comes before the model is loaded.
-    3. Load the model, serve /metrics, and go back to where the last learner stopped.
-    4. Turn the loop.
-    5. Write a last snapshot, and say what was done.
+    3. Load the model and serve /metrics.
+    4. Go back to where the last learner stopped, turn the loop, and write a last snapshot.
+    5. Say what was done.
 
     Raises:
         StreamlearnError: says where, what and how to mend it.
@@ -53,32 +56,45 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         service = assemble(settings, connections.source, connections.outlet, stop=stop)  # 3
         if connections.recovery is not None:
             # Counters are not shown before they are complete.
-            service.progress = Progress(0, connections.recovery.found.batches)
+            service.lifecycle.recover(connections.recovery.found.batches)
         dashboard = Dashboard(service)
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))
             log.info("status page on %s, metrics on %s/metrics", address, address)
-        if connections.restore(service):
-            log.info(
-                "reading %s (%d partitions); predictions go to %s",
-                " and ".join(root.kafka.topics.inputs),
-                len(connections.source.positions()),
-                root.kafka.topics.predictions,
-            )
-            report = Reporter(service)
-
-            def look(turn: Turn) -> None:
-                report(turn)
-                dashboard.observe(turn)
-
-            with connections.fenced_or_not():
-                service.run(limits, look)  # 4
-            report.say()
-            if service.keeper is not None:  # 5
-                service.keeper.save(service, service.clock())
-        summary = service.summary()
+        live(service, connections, dashboard, limits)  # 4
+        summary = service.summary()  # 5
     if json_output:
         sys.stdout.write(json.dumps(summary) + "\n")
+
+
+def live(service: Service, connections: Connections, dashboard: Dashboard, limits: Limits) -> None:
+    """Go back to where the last learner stopped, turn the loop, and write a last snapshot.
+
+    Raises:
+        FencedError: another learner has taken over, whichever commit found it out.
+        StreamlearnError: anything else; a restart may go on.
+    """
+    with connections.fenced_or_not():
+        if not connections.restore(service):
+            return
+        topics = service.root.kafka.topics
+        log.info(
+            "reading %s (%d partitions); predictions go to %s",
+            " and ".join(topics.inputs),
+            len(service.source.positions()),
+            topics.predictions,
+        )
+        report = Reporter(service)
+
+        def look(turn: Turn) -> None:
+            report(turn)
+            dashboard.observe(turn)
+
+        with spared():
+            service.run(limits, look)
+        report.say()
+        if service.keeper is not None:
+            service.keeper.save(service.clock())
 
 
 class Reporter:
@@ -106,11 +122,11 @@ class Reporter:
         """Say where the service stands, if anything changed."""
         service, totals = self.service, self.service.totals
         seconds = time.monotonic() - self._said_at
-        accuracy = service.prequential.accuracy
+        accuracy = service.measures.prequential.accuracy
         state = (
             f"{totals.events:,} events, {len(service.learner.task.groups)} labels known, "
             f"step {service.learner.step:,}, {waiting(service)}"
-            + (f", accuracy {accuracy:.1%}" if service.prequential.count else "")
+            + (f", accuracy {accuracy:.1%}" if service.measures.prequential.count else "")
             + (f", {totals.dead_letters.total()} dead letters" if totals.dead_letters else "")
         )
         if state != self._said:

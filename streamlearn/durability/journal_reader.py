@@ -1,17 +1,20 @@
 """Reading the journal back: its last record, and the part after a snapshot."""
 
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from streamlearn.core.errors import BrokerError, StreamlearnError
+from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.durability import journal
-from streamlearn.durability.journal import JournalRecord
+from streamlearn.durability.journal import JournalRecord, Pointer
 from streamlearn.stream.transport import Record, Source, TopicPartition, lost
 
 CHUNK = 500  # records a poll; also how far back the search for the last record goes at first
 UNSEEN = 1000  # records that a learner without transactions may write after another has read the journal
 PATIENCE = 60.0  # seconds without a record where the log says that there is one
+SETTLE = 60.0  # seconds for a committed record to show
 
 
 class Entry(NamedTuple):
@@ -73,6 +76,32 @@ class JournalLog:
             for record in records:
                 where = f"{self.partition} offset {record.offset}"
                 yield Entry(record.offset, journal.decode(record.value, where))
+
+
+OpenJournal = Callable[[], AbstractContextManager[JournalLog]]
+
+
+def place_of(open_journal: OpenJournal, record: JournalRecord) -> Pointer:
+    """Return where a record stands that was just committed: it may take a moment to show.
+
+    Raises:
+        FencedError: the journal's last record is another learner's.
+        BrokerError: it does not show.
+    """
+    deadline = time.monotonic() + SETTLE
+    while time.monotonic() < deadline:
+        with open_journal() as journal_log:
+            last = journal_log.last()
+        if last is not None and last.record.incarnation > record.incarnation:
+            raise FencedError(
+                "another learner of this name has started", mend="leave the work to it; do not restart this one"
+            )
+        if last is not None and (last.record.incarnation, last.record.seq) == (record.incarnation, record.seq):
+            return Pointer(at_seq=record.seq, journal_offset=last.offset)
+        time.sleep(0.05)
+    raise BrokerError(
+        f"record {record.seq} was committed and does not show", where="the journal", mend="restart; look at the broker"
+    )
 
 
 def valid(entries: Iterable[Entry], where: str) -> Iterator[Entry]:

@@ -29,6 +29,7 @@ class Plan:
         attempt: what was tried last, if nothing followed: a record, or a batch by its number.
         killers: how often a record or a batch was the last that was tried.
         warm: the last part of a warm start that the newest snapshot does not hold.
+        discarded: the numbers of batches after the newest snapshot that are learned without their labels.
     """
 
     writer: Writer = field(default_factory=Writer)
@@ -40,7 +41,8 @@ class Plan:
     lived: int = 0
     attempt: Place | int | None = None
     killers: Counter[Place | int] = field(default_factory=Counter)
-    warm: journal.Warm | None = None  # the last part of a warm start that no snapshot holds
+    warm: journal.Warm | None = None
+    discarded: set[int] = field(default_factory=set)
 
     @property
     def short_lived(self) -> bool:
@@ -114,12 +116,18 @@ def plan(journal_log: JournalLog, keep: int) -> Plan:
     for entry in tail(journal_log, pointer):  # 2
         _follow(found, entry.record)
     _died(found)
-    first = found.named[0].record if found.named else None
-    begins = journal_log.begins
-    if found.last_start is None and isinstance(first, journal.Snapshot) and first.start.journal_offset >= begins:
-        start = next(journal_log.read(first.start.journal_offset)).record
-        found.last_start = start if isinstance(start, journal.Start) else None
+    newest = found.named[0].record if found.named else None
+    if found.last_start is None and isinstance(newest, journal.Snapshot):
+        found.last_start = start_of(journal_log, newest)
     return found
+
+
+def start_of(journal_log: JournalLog, snapshot: journal.Snapshot) -> journal.Start | None:
+    """Return the start of the learner that wrote a snapshot; None where the journal does not have it any more."""
+    if snapshot.start.journal_offset < journal_log.begins:
+        return None
+    record = next(journal_log.read(snapshot.start.journal_offset)).record
+    return record if isinstance(record, journal.Start) else None
 
 
 def tail(journal_log: JournalLog, pointer: Pointer | None) -> Iterator[Entry]:
@@ -161,6 +169,7 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
     elif isinstance(record, journal.Discard):
         found.attempt, found.deaths = None, 0
         found.killers.pop(record.batch, None)
+        found.discarded.add(record.batch)
     else:
         found.attempt = None
         if isinstance(record, journal.Warm):  # a batch of the file's rows
@@ -177,6 +186,7 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
             found.positions |= {TopicPartition(each.topic, each.partition): each.next for each in record.ranges}
         elif isinstance(record, journal.Snapshot):
             found.batches, found.deaths, found.warm = 0, 0, None
+            found.discarded.clear()
             found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
         if found.lived >= LIFE:
             found.deaths = 0

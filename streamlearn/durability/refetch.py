@@ -48,7 +48,7 @@ class Refetch:
         return records, lost_some
 
     def _one(self, wanted: Range, *, lossy: bool) -> tuple[list[Record], bool]:
-        tp = TopicPartition(wanted.topic, wanted.partition)
+        tp = wanted.topic_partition
         if tp not in self.source.positions():
             raise StreamlearnError(
                 "was learned from, and is not among the inputs", where=str(tp), mend="name its topic in kafka.topics"
@@ -86,4 +86,4 @@ class Refetch:
             self.source.seek({tp: first})
         for records in polled(self.source, tp, until, end):
             for record in records:
-                self._waiting.setdefault(TopicPartition(*record[:2]), deque()).append(record)
+                self._waiting.setdefault(record.topic_partition, deque()).append(record)

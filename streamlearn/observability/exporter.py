@@ -82,13 +82,13 @@ def _fractions(service: "Service", values: Mapping[str, float]) -> list[Sample]:
 
 
 def _drift(service: "Service", part: Literal["statistic", "threshold"]) -> list[Sample]:
-    readings = service.monitor.readings() if service.monitor is not None else ()
+    readings = service.measures.monitor.readings() if service.measures.monitor is not None else ()
     values = [((each.detector, each.signal), float(getattr(each, part))) for each in readings]
     return [(labels, value) for labels, value in values if math.isfinite(value)]
 
 
 def _detections(service: "Service") -> list[Sample]:
-    return list(service.monitor.totals().items()) if service.monitor is not None else []
+    return list(service.measures.monitor.totals().items()) if service.measures.monitor is not None else []
 
 
 def _predictions(service: "Service") -> list[Sample]:
@@ -195,101 +195,101 @@ CATALOGUE: tuple[Entry, ...] = (
         "recovery_horizon_seconds",
         "gauge",
         "Time until an input topic may delete a record that a restart would have to learn again.",
-        lambda s: _if_finite(s.keeper.horizon(s, s.clock())) if s.keeper is not None else [],
+        lambda s: _if_finite(s.keeper.horizon(s.clock())) if s.keeper is not None else [],
     ),
     Entry(
         "batches_left_to_reapply",
         "gauge",
         "Batches of the past that are still to be learned again after the start; 0 once predictions flow.",
-        lambda s: _one(p.total - p.done if (p := s.progress) is not None else 0),
+        lambda s: _one(p.total - p.done if (p := s.lifecycle.progress) is not None else 0),
     ),
     Entry(
         "prequential_accuracy",
         "gauge",
         "Share of right predictions among the last labelled events (fraction).",
-        lambda s: _if_known(s.prequential.accuracy),
+        lambda s: _if_known(s.measures.prequential.accuracy),
     ),
     Entry(
         "prequential_loss",
         "gauge",
         "Mean negative log-probability of the last labels (nats).",
-        lambda s: _if_known(s.prequential.loss),
+        lambda s: _if_known(s.measures.prequential.loss),
     ),
     Entry(
         "prequential_kappa",
         "gauge",
         "Agreement of the last predictions and labels beyond chance (Cohen's kappa).",
-        lambda s: _if_known(s.prequential.figures().get("kappa", math.nan)),
+        lambda s: _if_known(s.measures.prequential.figures().get("kappa", math.nan)),
     ),
     Entry(
         "prequential_coverage",
         "gauge",
         "Share of the last labelled events that were answered, and not abstained from (fraction).",
-        lambda s: _if_known(s.prequential.coverage),
+        lambda s: _if_known(s.measures.prequential.coverage),
     ),
     Entry(
         "prequential_answered_accuracy",
         "gauge",
         "Share of right predictions among the last labelled events that were answered (fraction).",
-        lambda s: _if_known(s.prequential.answered_accuracy),
+        lambda s: _if_known(s.measures.prequential.answered_accuracy),
     ),
     Entry(
         "calibration_error",
         "gauge",
         "Expected calibration error of the last labelled predictions: mean gap between score and accuracy (fraction).",
-        lambda s: _if_known(s.prequential.calibration_error),
+        lambda s: _if_known(s.measures.prequential.calibration_error),
     ),
     Entry(
         "slice_accuracy",
         "gauge",
         "Share of right predictions among the last labelled events of a slice (fraction).",
-        lambda s: list(s.prequential.slice_accuracy().items()),
+        lambda s: list(s.measures.prequential.slice_accuracy().items()),
         ("slice", "value"),
     ),
     Entry(
         "probe_accuracy",
         "gauge",
         "Share of a label's probes that are answered right (fraction).",
-        lambda s: _fractions(s, s.probes.accuracy()),
+        lambda s: _fractions(s, s.measures.probes.accuracy()),
         ("label",),
     ),
     Entry(
         "probe_samples",
         "gauge",
         "Labelled events that are kept out of training as probes, by label.",
-        lambda s: _by_label(s, s.probes.counts()),
+        lambda s: _by_label(s, s.measures.probes.counts()),
         ("label",),
     ),
     Entry(
         "class_forgetting",
         "gauge",
         "How far a label's probe accuracy is below its best so far (fraction).",
-        lambda s: _fractions(s, s.probes.class_forgetting()),
+        lambda s: _fractions(s, s.measures.probes.class_forgetting()),
         ("label",),
     ),
     Entry(
         "forgetting",
         "gauge",
         "Mean of the labels' forgetting: 0 is nothing forgotten (fraction).",
-        lambda s: _if_known(s.probes.forgetting),
+        lambda s: _if_known(s.measures.probes.forgetting),
     ),
     Entry(
         "backward_transfer",
         "gauge",
         "Mean change of the labels' probe accuracy since it was first measured (fraction, -1 to 1).",
-        lambda s: _if_known(s.probes.backward_transfer),
+        lambda s: _if_known(s.measures.probes.backward_transfer),
     ),
     Entry(
         "forward_transfer",
         "gauge",
         "Mean accuracy of the labels' first probes, above chance (fraction, -1 to 1).",
-        lambda s: _if_known(s.probes.forward_transfer),
+        lambda s: _if_known(s.measures.probes.forward_transfer),
     ),
     Entry(
         "negative_flip_ratio",
         "gauge",
         "Among probes that were answered right the time before, the share that is wrong now (fraction).",
-        lambda s: _if_known(s.probes.negative_flip_ratio),
+        lambda s: _if_known(s.measures.probes.negative_flip_ratio),
     ),
     Entry(
         "drift_statistic",
@@ -341,8 +341,8 @@ CATALOGUE: tuple[Entry, ...] = (
         "Labelled samples that wait for a full batch.",
         lambda s: _one(len(s.learner.waiting)),
     ),
-    Entry("pending_events", "gauge", "Events that wait for their label.", lambda s: _one(len(s.joiner.pending))),
-    Entry("early_labels", "gauge", "Labels that wait for their event.", lambda s: _one(len(s.joiner.early))),
+    Entry("pending_events", "gauge", "Events that wait for their label.", lambda s: _one(len(s.intake.joiner.pending))),
+    Entry("early_labels", "gauge", "Labels that wait for their event.", lambda s: _one(len(s.intake.joiner.early))),
     Entry("known_labels", "gauge", "Labels known to the model.", lambda s: _one(len(s.learner.task.groups))),
     Entry(
         "unknown_token_ratio",
@@ -399,7 +399,7 @@ class ServiceCollector(Collector):
 
     def _metrics(self) -> Iterator[Metric]:
         # What is applied again was counted before: until it has caught up, a counter would seem to fall and rise.
-        behind = self.service.progress is not None
+        behind = self.service.lifecycle.progress is not None
         for entry in CATALOGUE:
             if behind and entry.kind == "counter":
                 continue

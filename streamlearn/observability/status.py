@@ -32,7 +32,8 @@ from streamlearn.core.target import Target
 from streamlearn.stream.events import Event, Prediction
 
 if TYPE_CHECKING:
-    from streamlearn.service.loop import Service, Turn
+    from streamlearn.service.loop import Service
+    from streamlearn.service.turn import Turn
 
 SAMPLE_SECONDS = 1.0
 RATE_SAMPLES = 10  # what "events a second" looks back on
@@ -209,18 +210,18 @@ def sample(service: "Service", now: float) -> Point:
     """Return the service as a point of the history."""
     totals = service.totals
     drift = {}
-    for reading in service.monitor.readings() if service.monitor is not None else ():
+    for reading in service.measures.monitor.readings() if service.measures.monitor is not None else ():
         ratio = _ratio(reading.statistic, reading.threshold)
         if ratio is not None:
             drift[reading.detector, reading.signal] = ratio
     return Point(
         time=round(now, 1),
         events=totals.events,
-        labels=service.prequential.count,
+        labels=service.measures.prequential.count,
         dead_letters=totals.dead_letters.total(),
-        accuracy=_known(service.prequential.accuracy),
-        kappa=_known(service.prequential.figures().get("kappa", math.nan)),
-        forgetting=_known(service.probes.forgetting),
+        accuracy=_known(service.measures.prequential.accuracy),
+        kappa=_known(service.measures.prequential.figures().get("kappa", math.nan)),
+        forgetting=_known(service.measures.probes.forgetting),
         lag=sum(service.source.lag().values()),
         known_labels=len(service.learner.task.groups),
         learner_step=service.learner.step,
@@ -237,7 +238,7 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
         "name": root.name,
         "version": __version__,
         "time": service.clock(),
-        "uptime_seconds": round(time.monotonic() - service.started_at, 1),
+        "uptime_seconds": round(time.monotonic() - service.lifecycle.started_at, 1),
         "status": status(service),
         "topics": {
             "events": topics.events,
@@ -271,19 +272,14 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
 
 def status(service: "Service") -> str:
     """Return where the service is in its life: starting, recovering, warming up, live, stalled or stopping."""
-    if service.progress is not None:
-        return "recovering"
-    if service.warming is not None and not service.stop.is_set():
-        return "warming up"
-    if service.stop.is_set() or (not service.ready and service.publisher.commits):
-        return "stopping"
-    if not service.ready:
-        return "starting"
-    return "live" if time.monotonic() - service.turned_at < service.root.limits.progress_seconds else "stalled"
+    life = service.lifecycle
+    if life.live and time.monotonic() - life.turned_at >= service.root.limits.progress_seconds:
+        return "stalled"
+    return life.phase.value
 
 
 def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[str, float | None]:
-    totals, prequential, probes = service.totals, service.prequential, service.probes
+    totals, prequential, probes = service.totals, service.measures.prequential, service.measures.probes
     events_per_second, labels_per_second = dashboard.rates() if dashboard else (None, None)
     return {
         "events": totals.events,
@@ -312,8 +308,8 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
         "memory_samples": len(service.learner.memory),
         "memory_capacity": service.learner.memory.capacity,
         "waiting_samples": len(service.learner.waiting),
-        "pending_events": len(service.joiner.pending),
-        "early_labels": len(service.joiner.early),
+        "pending_events": len(service.intake.joiner.pending),
+        "early_labels": len(service.intake.joiner.early),
         "expired_events": totals.expired.total(),
         "duplicate_events": totals.duplicates,
         "forget_requests": totals.forgets,
@@ -325,7 +321,7 @@ def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[
 
 def _labels(service: "Service") -> list[dict[str, Any]]:
     memory, predictions = service.learner.memory.counts(), service.totals.predictions.copy()
-    accuracy, forgetting = service.probes.accuracy(), service.probes.class_forgetting()
+    accuracy, forgetting = service.measures.probes.accuracy(), service.measures.probes.class_forgetting()
     return [
         {
             "label": label,
@@ -339,9 +335,9 @@ def _labels(service: "Service") -> list[dict[str, Any]]:
 
 
 def _drift(service: "Service") -> list[dict[str, Any]]:
-    if service.monitor is None:
+    if service.measures.monitor is None:
         return []
-    totals = service.monitor.totals()
+    totals = service.measures.monitor.totals()
     return [
         {
             "detector": each.detector,
@@ -351,7 +347,7 @@ def _drift(service: "Service") -> list[dict[str, Any]]:
             "ratio": _ratio(each.statistic, each.threshold),
             "detections": totals.get((each.detector, each.signal), 0),
         }
-        for each in service.monitor.readings()
+        for each in service.measures.monitor.readings()
     ]
 
 

@@ -202,18 +202,19 @@ def pages() -> dict[str, Page]:
 
 def health(service: "Service") -> dict[str, object]:
     """Return whether the loop makes progress, and how long ago its last turn began."""
-    age = time.monotonic() - service.turned_at
+    age = time.monotonic() - service.lifecycle.turned_at
     return {"ok": age < service.root.limits.progress_seconds, "seconds_since_last_turn": round(age, 3)}
 
 
 def readiness(service: "Service") -> dict[str, object]:
     """Return whether predictions flow: model loaded, partitions assigned, nothing of the past left to apply."""
-    assigned, progress, warming = len(service.source.positions()), service.progress, service.warming
+    life, assigned = service.lifecycle, len(service.source.positions())
+    progress, warming = life.progress, life.warming
     return {
-        "ok": service.ready and assigned > 0,
+        "ok": life.live and assigned > 0,
         "model_loaded": True,
         "partitions": assigned,
-        "caught_up": service.ready,
+        "caught_up": life.live,
         **({"batches_applied_again": progress.done, "batches_in_all": progress.total} if progress else {}),
         **({"warm_start_rows_learned": warming.done, "warm_start_rows": warming.total} if warming else {}),
         "lag": sum(service.source.lag().values()),

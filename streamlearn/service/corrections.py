@@ -1,6 +1,6 @@
-"""Corrections: a label that turned out to be wrong is put right wherever its sample is."""
+"""What was learned is put right: a label that turned out to be wrong, and an id that is to be forgotten."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from streamlearn.core.target import Target
 from streamlearn.learning.learner import Learner
@@ -24,8 +24,31 @@ def correct(corrections: Mapping[str, Target], learner: Learner, measures: Measu
         _relabel(learner, sample_id, label)
 
 
+def erase(ids: Sequence[str], learner: Learner, measures: Measures) -> int:
+    """Forget samples of earlier batches; return how many of them waited to be learned.
+
+    What waits for a label is the joiner's, and was forgotten there.
+
+    1. It is no probe any more, and what was said of it is kept no longer.
+    2. It is not learned, where it waited for a full batch.
+    3. It leaves the memory, and what has a closed form, while it is one of the last `joiner.correction_window`.
+
+    What descended a gradient is not undone, nor are figures that were counted: no id stands in them.
+    """
+    ids = list(dict.fromkeys(ids))
+    for sample_id in ids:
+        measures.forget(sample_id)  # 1
+    waited = learner.queue.remove(set(ids))  # 2
+    learner.strategy.forget(ids)  # 3
+    for sample_id in ids:
+        learner.memory.remove(sample_id)
+    return waited
+
+
 def _relabel(learner: Learner, sample_id: str, label: Target) -> None:
     if learner.queue.relabel(sample_id, label) or learner.stopped:  # 3
+        return
+    if learner.stopped:
         return
     if sample_id in learner.memory or sample_id in learner.strategy.recent:  # 4
         task, encoded = learner.task, learner.task.encode([label])

@@ -134,7 +134,7 @@ class Intake:
             rows,
             labels.labels,
             [*decoded.dead_letters, *labels.dead_letters, *(dead(record, KILLED) for record in killers)],
-            [Place(*record[:3]) for record in killers],
+            [record.place for record in killers],
         )
 
     def join(

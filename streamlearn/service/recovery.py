@@ -6,54 +6,29 @@ The journal decides positions; a group's committed offsets are for tools that wa
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 
 from streamlearn.config import fingerprint
-from streamlearn.core.errors import BrokerError, ConfigError, FencedError
+from streamlearn.core.errors import ConfigError
 from streamlearn.durability import failpoints, journal
 from streamlearn.durability.journal import Pointer
-from streamlearn.durability.journal_reader import Entry, JournalLog
-from streamlearn.durability.recovery_plan import Plan, tail
+from streamlearn.durability.journal_reader import Entry, JournalLog, OpenJournal, place_of
+from streamlearn.durability.recovery_plan import Plan, start_of, tail
 from streamlearn.durability.refetch import Refetch
 from streamlearn.durability.snapshots import DamagedSnapshotError, Snapshots
-from streamlearn.service.loop import Progress, Service, Turn
+from streamlearn.service.loop import Service
+from streamlearn.service.turn import Turn
 from streamlearn.service.warm_start import WarmStart
 from streamlearn.stream.transport import Place, Source, TopicPartition
 
 log = logging.getLogger(__name__)
 
 VERSION = version("streamlearn")
-ALONE = 8  # polls that are taken one record at a time once the last starts died early
-SETTLE = 60.0  # seconds for a committed record to show
 REPORT_SECONDS = 5.0
 
-OpenJournal = Callable[[], AbstractContextManager[JournalLog]]
 OpenInputs = Callable[[Mapping[TopicPartition, int]], AbstractContextManager[Source]]
-
-
-def place_of(open_journal: OpenJournal, record: journal.JournalRecord) -> Pointer:
-    """Return where a record stands that was just committed: it may take a moment to show.
-
-    Raises:
-        FencedError: the journal's last record is another learner's.
-        BrokerError: it does not show.
-    """
-    deadline = time.monotonic() + SETTLE
-    while time.monotonic() < deadline:
-        with open_journal() as journal_log:
-            last = journal_log.last()
-        if last is not None and last.record.incarnation > record.incarnation:
-            raise FencedError(
-                "another learner of this name has started", mend="leave the work to it; do not restart this one"
-            )
-        if last is not None and (last.record.incarnation, last.record.seq) == (record.incarnation, record.seq):
-            return Pointer(at_seq=record.seq, journal_offset=last.offset)
-        time.sleep(0.05)
-    raise BrokerError(
-        f"record {record.seq} was committed and does not show", where="the journal", mend="restart; look at the broker"
-    )
 
 
 def _changed(service: Service, start: journal.Start) -> list[str]:
@@ -74,6 +49,7 @@ class Recovery:
         snapshots: where they are.
         open_journal: opens the journal for reading.
         open_inputs: opens the input topics for reading, at these positions and wherever they begin otherwise.
+        warm: the warm start, of which parts may have to be learned again.
         topic_ids: what the input topics are now; what one held that was made anew since cannot be learned again.
         accept_loss: go on with what is left where something is gone.
     """
@@ -85,10 +61,12 @@ class Recovery:
         open_journal: OpenJournal,
         open_inputs: OpenInputs,
         *,
+        warm: WarmStart | None = None,
         topic_ids: Mapping[str, str] | None = None,
         accept_loss: bool = False,
     ) -> None:
         self.found, self.snapshots, self.accept_loss = found, snapshots, accept_loss
+        self.warm = warm or WarmStart(None)
         self.topic_ids = dict(topic_ids or {})
         self.open_journal, self.open_inputs = open_journal, open_inputs
         self.lost = 0  # batches of which some records are gone
@@ -105,12 +83,12 @@ class Recovery:
             StreamlearnError: something that is needed is gone, and `recovery.accept_loss` is off.
         """
         found = self.found
-        service.progress = Progress(0, found.batches)
+        service.lifecycle.recover(found.batches)
         self._compare(service, found.last_start)
         pointer = self.load(service)  # 1
         if found.warm is not None:  # before the start is written: a refusal is no death
-            WarmStart(service.root.warm_start).require(found.warm, lossy=self.accept_loss)
-        service.publisher.writer = found.writer
+            self.warm.require(service, found.warm, lossy=self.accept_loss)
+        service.resume(found.writer)
         values = fingerprint.configuration(service.root)
         start = journal.Start(
             **service.common(service.clock()),
@@ -126,17 +104,17 @@ class Recovery:
         if isinstance(found.suspect, int):
             log.error("the labels of journal record %d kill the process: they are not learned", found.suspect)
             service.publisher.commit(journal.Discard(**service.common(service.clock()), batch=found.suspect))
+            found.discarded.add(found.suspect)
         failpoints.reach("started")
         if found.positions:
             if not self.reapply(service, pointer, until=start.seq, careful=found.short_lived):  # 3
                 return False
-            service.positions = dict(service.source.positions())
+            service.lifecycle.stand_at(service.source.positions())
             if found.short_lived:
                 service.publisher.commit(journal.Attempt(**service.common(service.clock())))
         service.begin()
         if found.short_lived:
-            service.alone, service.suspect = ALONE, found.suspect if isinstance(found.suspect, Place) else None
-            log.error("%d starts did not live long: records are taken one by one, to find one that kills", found.deaths)
+            service.poison.begin(found.deaths, found.suspect if isinstance(found.suspect, Place) else None)
         return True
 
     def load(self, service: Service, named: Sequence[Entry] | None = None) -> Pointer | None:
@@ -154,7 +132,7 @@ class Recovery:
             except DamagedSnapshotError as error:
                 log.error("a snapshot is of no use, trying the one before it: %s", error)  # noqa: TRY400 - for users
                 continue
-            service.load_state_dict(loaded.state)
+            service.state.load_state_dict(loaded.state)
             log.info("went back to snapshot %s, at step %d", record.name, service.learner.step)
             return Pointer(at_seq=record.seq, journal_offset=entry.offset)
         if named:
@@ -168,19 +146,19 @@ class Recovery:
 
         Returns whether it came to the end: a service that is told to stop stops here too.
         """
-        total = self._count(pointer, until)
+        total, discarded = self._survey(pointer, until)
         if total:
             log.info("learning again %d batches that came after the last snapshot", total)
-        service.progress = Progress(0, total)
+        service.lifecycle.recover(total)
         told, done = time.monotonic(), 0
-        for _, turn in self.follow(service, pointer, until=until, careful=careful):
-            if service.stop.is_set():
+        for _, turn in self._follow(service, pointer, discarded, until=until, careful=careful):
+            if service.lifecycle.stop.is_set():
                 log.info("stopped after %d of %d batches; the next start begins with them again", done, total)
                 return False
             if turn is None:
                 continue
             done += 1
-            service.progress = Progress(done, total)
+            service.lifecycle.recovered(done)
             failpoints.reach("reapplied")
             if time.monotonic() - told >= REPORT_SECONDS:
                 told = time.monotonic()
@@ -189,30 +167,37 @@ class Recovery:
             log.warning("of %d batches some records are gone; what was left of them was learned", self.lost)
         return True
 
-    def follow(  # noqa: C901 - one record after the other, by its kind
-        self, service: Service, pointer: Pointer | None, *, until: int | None = None, careful: bool = False
-    ) -> Iterator[tuple[journal.JournalRecord, Turn | None]]:
+    def follow(self, service: Service, pointer: Pointer | None) -> Iterator[tuple[journal.JournalRecord, Turn | None]]:
         """Apply the records after a snapshot's one by one; yields each, a batch with its turn once it is learned.
-
-        `careful` tells the journal of each batch before it is learned, so that one that kills is found.
 
         Raises:
             ConfigError: what comes was learned under another configuration.
         """
+        yield from self._follow(service, pointer, self._survey(pointer, None)[1])
+
+    def _follow(  # noqa: C901 - one record after the other, by its kind
+        self,
+        service: Service,
+        pointer: Pointer | None,
+        discarded: Collection[int],
+        *,
+        until: int | None = None,
+        careful: bool = False,
+    ) -> Iterator[tuple[journal.JournalRecord, Turn | None]]:
+        """`careful` tells the journal of each batch before it is learned, so that one that kills is found."""
         with self.open_journal() as journal_log:
-            # To the end: what is discarded is told after the batch.
-            told = (entry.record for entry in tail(journal_log, pointer))
-            discarded = {record.batch for record in told if isinstance(record, journal.Discard)}
             entries = self._entries(journal_log, pointer, until)
             first = next(entries, None)
             if first is None:
                 return
             positions = {TopicPartition(*tp): offset for *tp, offset in getattr(first.record, "positions", ())}
             if pointer is None:
-                service.positions = dict(positions)
-            start = self._start_of(journal_log, first.record)
+                service.lifecycle.stand_at(positions)
+            start = first.record if isinstance(first.record, journal.Start) else None
+            if isinstance(first.record, journal.Snapshot):
+                with self.open_journal() as another:  # this one stands in the middle of the tail
+                    start = start_of(another, first.record)
             ids = start.topic_ids if start is not None else {}
-            warm = WarmStart(service.root.warm_start)
             with self.open_inputs(positions) as source:
                 refetch = Refetch(source, positions)
                 for entry in entries:
@@ -230,7 +215,11 @@ class Recovery:
                         yield record, service.reapply(record, records, learn=record.seq not in discarded)
                         continue
                     if isinstance(record, journal.Warm):
-                        yield record, self._warm(warm, service, record, learn=record.seq not in discarded)
+                        turn = self.warm.again(
+                            service, record, learn=record.seq not in discarded, lossy=self.accept_loss
+                        )
+                        self.lost += turn is None
+                        yield record, turn
                         continue
                     if isinstance(record, journal.Flush):
                         service.reflush()
@@ -241,23 +230,10 @@ class Recovery:
                             refetch.move({TopicPartition(topic, n): offset for topic, n, offset in record.positions})
                     yield record, None
 
-    def _warm(self, warm: WarmStart, service: Service, record: journal.Warm, *, learn: bool) -> Turn | None:
-        turn = warm.again(service, record, learn=learn, lossy=self.accept_loss)
-        self.lost += turn is None
-        return turn
-
     def _is_there(self, topic: str, ids: Mapping[str, str]) -> bool:
         """Say whether a topic is still the one that was read when these were the ids."""
         now = self.topic_ids.get(topic)
         return not now or ids.get(topic, now) == now
-
-    def _start_of(self, journal_log: JournalLog, first: journal.JournalRecord) -> journal.Start | None:
-        """Return the start under which the records after the first one were written, where the journal still has it."""
-        if isinstance(first, journal.Snapshot) and first.start.journal_offset >= journal_log.begins:
-            # Another reader: this one stands in the middle of the tail.
-            with self.open_journal() as another:
-                first = next(another.read(first.start.journal_offset)).record
-        return first if isinstance(first, journal.Start) else None
 
     def _obey(self, service: Service, start: journal.Start) -> None:
         differences = _changed(service, start)
@@ -282,12 +258,23 @@ class Recovery:
                 return
             yield entry
 
-    def _count(self, pointer: Pointer | None, until: int | None) -> int:
+    def _survey(self, pointer: Pointer | None, until: int | None) -> tuple[int, Collection[int]]:
+        """Return how many batches are to be learned again, and the numbers of those whose labels are discarded.
+
+        The plan knows it of the newest snapshot. From another one on the journal is read, to its end: what is discarded
+        is told after the batch.
+        """
         if pointer == self.found.writer.last_snapshot:
-            return self.found.batches
+            return self.found.batches, self.found.discarded
+        batches, discarded = 0, set[int]()
         with self.open_journal() as journal_log:
-            entries = self._entries(journal_log, pointer, until)
-            return sum(isinstance(entry.record, journal.Warm | journal.Batch) for entry in entries)
+            for entry in tail(journal_log, pointer):
+                record = entry.record
+                if isinstance(record, journal.Discard):
+                    discarded.add(record.batch)
+                elif isinstance(record, journal.Warm | journal.Batch) and (until is None or record.seq < until):
+                    batches += 1
+        return batches, discarded
 
     def _compare(self, service: Service, before: journal.Start | None) -> None:
         """Say what is different from the last start, and refuse what would make the past another one."""

@@ -5,15 +5,15 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
+from streamlearn.core.timing import Stages
 from streamlearn.durability import failpoints, journal
 from streamlearn.durability import snapshots as checkpoint
-from streamlearn.durability.journal_reader import JournalLog
+from streamlearn.durability.journal_reader import OpenJournal, place_of
+from streamlearn.durability.publisher import Publisher
 from streamlearn.durability.snapshots import SnapshotError, Snapshots
-from streamlearn.service.loop import Service
-from streamlearn.service.recovery import place_of
+from streamlearn.service.state import State
 from streamlearn.stream.transport import Place
 
 log = logging.getLogger(__name__)
@@ -28,51 +28,69 @@ class SnapshotKeeper:
     Args:
         snapshots: where they go.
         open_journal: opens the journal for reading.
+        state: what is written.
+        publisher: commits the record that names a snapshot.
+        stages: takes the time.
         every_seconds: from the end of one to the next.
         made_by: what a snapshot tells people of its writer.
         retention: seconds after which each input topic deletes a record; topics that keep all are left out.
         named: the snapshots that the journal names already, oldest first.
-        now: the time of the last one, or of the start.
+        age: seconds since the last one was written; 0 where there is none.
+        timer: seconds that never step back: a clock that is set back must not put a snapshot off.
     """
 
     def __init__(
         self,
         snapshots: Snapshots,
-        open_journal: Callable[[], AbstractContextManager[JournalLog]],
+        open_journal: OpenJournal,
+        state: State,
+        publisher: Publisher,
+        stages: Stages,
         *,
         every_seconds: float,
         made_by: Mapping[str, Any],
         retention: Mapping[str, float] | None = None,
         named: Sequence[str] = (),
-        now: float,
+        age: float = 0.0,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.snapshots, self.open_journal, self.every_seconds = snapshots, open_journal, every_seconds
+        self.state, self.publisher, self.stages, self.timer = state, publisher, stages, timer
+        self.lifecycle = state.lifecycle
         self.made_by, self.retention, self.named = made_by, dict(retention or {}), list(named)
-        self._warned = False
         self.outcomes: Counter[str] = Counter()
-        self._tried_at = now
+        self._warned = False
+        self._tried_at = timer() - age
         self._refused_at = -math.inf
         self._seq = -1  # the journal's next number when the last snapshot was named
+        self._forgets = -1  # how many ids had been forgotten then
 
-    def keep(self, service: Service, now: float) -> None:
-        """Write a snapshot if it is time; what fails is told and tried again later."""
-        purges = service.purging and now - self._refused_at >= RETRY_SECONDS
-        if purges or now - self._tried_at >= self.every_seconds:
-            self.save(service, now)
-            self._watch(service, now)
+    def keep(self, now: float) -> None:
+        """Write a snapshot if it is time; what fails is told and tried again later.
 
-    def horizon(self, service: Service, now: float) -> float:
+        Where an id was forgotten that older snapshots may hold, one is written at once, and those are deleted. If that
+        is refused, deleting alone is tried again.
+        """
+        moment = self.timer()
+        purges = self.lifecycle.purging and moment - self._refused_at >= RETRY_SECONDS
+        if purges and self.state.totals.forgets == self._forgets:
+            self._prune()
+        elif purges or moment - self._tried_at >= self.every_seconds:
+            self.save(now)
+            self._watch(now)
+
+    def horizon(self, now: float) -> float:
         """Return the seconds until a record that a restart needs may be deleted; infinite where none is."""
         needed: dict[str, float] = {}
-        for (topic, _), timestamp in service.needed.copy().items():
+        for (topic, _), timestamp in self.lifecycle.needed.copy().items():
             if timestamp > 0:
                 needed[topic] = min(needed.get(topic, now), timestamp / 1000)
         left = [seconds - (now - needed.get(topic, now)) for topic, seconds in self.retention.items()]
         return min(left, default=math.inf)
 
-    def _watch(self, service: Service, now: float) -> None:
+    def _watch(self, now: float) -> None:
         """Warn before retention takes what a restart would have to learn again."""
-        left, longest = self.horizon(service, now), min(self.retention.values(), default=math.inf)
+        left, longest = self.horizon(now), min(self.retention.values(), default=math.inf)
         short = left < SHORT * longest
         if short and not self._warned:
             log.warning(
@@ -82,7 +100,7 @@ class SnapshotKeeper:
             )
         self._warned = short
 
-    def save(self, service: Service, now: float) -> bool:
+    def save(self, now: float) -> bool:
         """Write a snapshot, unless nothing happened since the last one; return whether the last one is up to date.
 
         1. Write the state.
@@ -93,50 +111,50 @@ class SnapshotKeeper:
 
         What the storage refuses is told, counted, and no reason to stop: a restart then learns more of the past again.
         """
-        writer = service.publisher.writer
-        self._tried_at = now
+        writer, learner = self.publisher.writer, self.state.learner
+        self._tried_at = self.timer()
         if writer.seq == self._seq:
-            if service.purging:
-                self._prune(service, now)
+            if self.lifecycle.purging:
+                self._prune()
             return True
         name = checkpoint.name(writer.incarnation, writer.seq)
         start = time.monotonic()
         try:
-            with service.stages("snapshot"):
-                digest = self.snapshots.write(name, service.state_dict(), made_by=self.made_by, now=now)  # 1
+            with self.stages("snapshot"):
+                digest = self.snapshots.write(name, self.state.state_dict(), made_by=self.made_by, now=now)  # 1
         except SnapshotError as error:
             self.outcomes["failed"] += 1
-            self._refused_at = now
+            self._refused_at = self.timer()
             log.error("no snapshot was written, and the learner goes on: %s", error)  # noqa: TRY400 - told to users
             return False
         failpoints.reach("snapshot-written")
         assert writer.start is not None
         record = journal.Snapshot(
-            **service.common(now),
+            **self.state.totals.heading(writer, now),
             name=name,
             manifest_sha256=digest,
-            weights_sha256=service.learner.sha256(),
-            model_step=service.learner.step,
-            positions=tuple(Place(*tp, offset) for tp, offset in sorted(service.positions.items())),
+            weights_sha256=learner.sha256(),
+            model_step=learner.step,
+            positions=tuple(Place(*tp, offset) for tp, offset in sorted(self.lifecycle.positions.items())),
             start=writer.start,
         )
-        service.publisher.commit(record)  # 2
+        self.publisher.commit(record)  # 2
         failpoints.reach("snapshot-named")
         writer.last_snapshot = place_of(self.open_journal, record)  # 3
-        self._seq = writer.seq
-        service.needed.clear()
+        self._seq, self._forgets = writer.seq, self.state.totals.forgets
+        self.lifecycle.save()
         self.named.append(name)
         self.outcomes["written"] += 1
-        log.info("snapshot %s at step %d, in %.1f s", name, service.learner.step, time.monotonic() - start)
-        self._prune(service, now)  # 4
+        log.info("snapshot %s at step %d, in %.1f s", name, learner.step, time.monotonic() - start)
+        self._prune()  # 4
         return True
 
-    def _prune(self, service: Service, now: float) -> None:
-        keep = 1 if service.purging else self.snapshots.keep
+    def _prune(self) -> None:
+        keep = 1 if self.lifecycle.purging else self.snapshots.keep
         try:
             self.snapshots.prune(self.named, keep=keep)
         except SnapshotError as error:
-            self._refused_at = now
+            self._refused_at = self.timer()
             log.warning("older snapshots were not deleted: %s", error)
         else:
-            self.named, service.purging = self.named[-keep:], False
+            self.named, self.lifecycle.purging = self.named[-keep:], False

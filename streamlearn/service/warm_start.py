@@ -15,8 +15,10 @@ from typing import NamedTuple
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints, journal
-from streamlearn.service.loop import Progress, Service, Turn, Warmed
+from streamlearn.service.lifecycle import Lifecycle, Warmed
+from streamlearn.service.loop import Service
 from streamlearn.service.measures import ProbeSplit
+from streamlearn.service.turn import Turn
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.decoders import DecodedEvents, EventDecoder
 from streamlearn.stream.events import Event
@@ -91,35 +93,36 @@ class WarmStart:
         Raises:
             ConfigError: the file is not there, holds nothing that can be learned, or changed since it was begun.
         """
-        done = service.warmed
+        life, done = service.lifecycle, service.lifecycle.warmed
         if done is not None and done.next >= done.rows:
             return True
         if done is None and (self.path is None or service.totals.events):
             if self.path is not None:
                 log.warning("warm_start: ignored, since this learner has taken events; a new `name` begins anew")
             return True
-        if self._is_gone(done, lossy=service.root.recovery.accept_loss):
-            return True
-        if done is None:
-            survey = self.survey(service)  # 1
-            survey.say(str(self.path))
-            done = Warmed(survey.sha256, 0, survey.rows)
-        service.warming = Progress(done.next, done.rows)
+        life.warm_up()
         try:
+            if self._is_gone(life, done, lossy=service.root.recovery.accept_loss):
+                return True
+            if done is None:
+                survey = self.survey(service)  # 1
+                survey.say(str(self.path))
+                done = Warmed(survey.sha256, 0, survey.rows)
+            life.learn_rows(done)
             whole = self._go(service, done)
         finally:
-            service.warming = None
+            life.end_warm_up()
         if service.keeper is not None:  # 5
-            service.keeper.save(service, service.clock())
+            service.keeper.save(service.clock())
         return whole
 
     def _go(self, service: Service, done: Warmed) -> bool:
         told = time.monotonic()
         while done.next < done.rows:
-            if service.stop.is_set():
+            if service.lifecycle.stop.is_set():
                 log.info("warm start: stopped after %d of %d rows; the next start goes on", done.next, done.rows)
                 return False
-            service.turned_at = time.monotonic()
+            service.lifecycle.turn()
             part = self._part(service, done, min(done.next + self.part, done.rows))  # 2
             failpoints.reach("warming")
             record = journal.Warm(
@@ -137,9 +140,9 @@ class WarmStart:
             service.warm(part.done, part.events, part.seen, part.reply.tokens, record.now)  # 4
             failpoints.reach("warmed")
             done = part.done
-            service.warming = Progress(done.next, done.rows)
+            service.lifecycle.learn_rows(done)
             if service.keeper is not None:
-                service.keeper.keep(service, record.now)
+                service.keeper.keep(record.now)
             if time.monotonic() - told >= REPORT_SECONDS:
                 told = time.monotonic()
                 log.info("warm start: %d of %d rows", done.next, done.rows)
@@ -154,16 +157,17 @@ class WarmStart:
         Raises:
             StreamlearnError: the file is not there any more, or is another one.
         """
-        service.turned_at = time.monotonic()
+        life = service.lifecycle
+        life.turn()
         done = Warmed(record.sha256, record.start, record.rows)
-        if self._is_gone(done, lossy=lossy):
-            service.warmed = done._replace(next=record.next)
+        if self._is_gone(life, done, lossy=lossy):
+            life.warmed = done._replace(next=record.next)
             return None
         part = self._part(service, done, record.next)
         if part.digest != record.digest:  # it changed while it was read
             raise self._another(done)
         if (part.taken, service.learner.step) != (record.taken, record.model_step):
-            service.disagreements += 1
+            life.disagreements += 1
             log.warning("journal record %d comes out otherwise than it was written", record.seq)
         seen = part.seen
         if not learn:
@@ -171,13 +175,13 @@ class WarmStart:
             seen = seen._replace(samples=[])
         return service.warm(part.done, part.events, seen, part.reply.tokens, record.now)
 
-    def require(self, record: journal.Warm, *, lossy: bool = False) -> None:
+    def require(self, service: Service, record: journal.Warm, *, lossy: bool = False) -> None:
         """See that the file of which the journal tells is there, or that `lossy` goes on without it.
 
         Raises:
             StreamlearnError: it is not there any more, or is another one.
         """
-        self._is_gone(Warmed(record.sha256, record.start, record.rows), lossy=lossy)
+        self._is_gone(service.lifecycle, Warmed(record.sha256, record.start, record.rows), lossy=lossy)
 
     def survey(self, service: Service) -> Survey:
         """Read the whole file once, with a decoder of its own.
@@ -185,7 +189,8 @@ class WarmStart:
         Raises:
             ConfigError: it cannot be read, or no row of it can be learned.
         """
-        found, file = Survey(self._sha256), self._opened()
+        file = self._opened(service.lifecycle)
+        found = Survey(self._sha256)
         root = service.root
         decoder = EventDecoder(
             root.fields,
@@ -194,7 +199,7 @@ class WarmStart:
         )
         rows = enumerate(file.rows())
         while some := list(islice(rows, ROWS)):
-            service.turned_at = time.monotonic()
+            service.lifecycle.turn()
             decoded = self._decoded(decoder, some)
             where = {at: row.where for at, row in some}
             found.rows += len(some)
@@ -215,7 +220,10 @@ class WarmStart:
 
     def _part(self, service: Service, done: Warmed, end: int) -> Part:
         if self._at != done.next:
-            self._rows, self._at = islice(enumerate(self._opened().rows()), done.next, None), done.next
+            self._rows, self._at = enumerate(self._opened(service.lifecycle).rows()), 0
+            while self._at < done.next and (passed := len(list(islice(self._rows, min(ROWS, done.next - self._at))))):
+                service.lifecycle.turn()
+                self._at += passed
         some = list(islice(self._rows, end - done.next))
         self._at += len(some)
         if len(some) < end - done.next:
@@ -253,10 +261,10 @@ class WarmStart:
         # An event without an id is called topic:partition:offset, and no partition has such a number.
         return f"warm_start:{self._sha256[:32]}:{row}"
 
-    def _is_gone(self, done: Warmed | None, *, lossy: bool) -> bool:
+    def _is_gone(self, life: Lifecycle, done: Warmed | None, *, lossy: bool) -> bool:
         """Open the file; return whether it is gone or changed, and that is accepted."""
         try:
-            self._opened()
+            self._opened(life)
             if done is not None and done.sha256 != self._sha256:
                 raise self._another(done)
         except StreamlearnError as error:
@@ -268,7 +276,7 @@ class WarmStart:
             return True
         return False
 
-    def _opened(self) -> WarmFile:
+    def _opened(self, life: Lifecycle) -> WarmFile:
         if self._file is None:
             if self.path is None:
                 raise ConfigError(
@@ -278,7 +286,7 @@ class WarmStart:
                     "on without it",
                 )
             self._file = WarmFile(self.path)
-            self._sha256 = self._file.sha256()
+            self._sha256 = self._file.sha256(life.turn)
         return self._file
 
     def _needed(self, error: StreamlearnError) -> StreamlearnError:

@@ -1,16 +1,16 @@
 """Predictions: what an answer says of each event, and whether it is one to act upon."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from streamlearn.core.target import Judge
+from streamlearn.core.tuples import unchecked
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.events import Event, Prediction
 
 DIGITS = 6  # of novelty; more say nothing
-_prediction = partial(tuple.__new__, Prediction)  # skips NamedTuple's own constructor, which goes through Python
+_prediction = unchecked(Prediction)
 
 
 def predictions(

@@ -7,7 +7,6 @@ label means is the task's to say, through `Targets`. No clock, no I/O.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from itertools import repeat
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from streamlearn.core.describe import shown
 from streamlearn.core.refusal import Refusal
 from streamlearn.core.target import Target, Targets
+from streamlearn.core.tuples import unchecked
 from streamlearn.stream.dead_letters import DeadLetter, parsed
 from streamlearn.stream.events import Event, Forget, Label
 from streamlearn.stream.fields import KEY, Fields, extractor, missing
@@ -40,8 +40,8 @@ _label_payload: TypeAdapter[LabelPayload] = TypeAdapter(LabelPayload)
 _label_payloads: TypeAdapter[list[LabelPayload]] = TypeAdapter(list[LabelPayload])
 _times: TypeAdapter[datetime] = TypeAdapter(datetime)
 _place_of = itemgetter(0, 1, 2)
-_place = partial(tuple.__new__, Place)  # skips NamedTuple's own constructor, which goes through Python
-_event = partial(tuple.__new__, Event)
+_place = unchecked(Place)
+_event = unchecked(Event)
 
 P = TypeVar("P", EventPayload, LabelPayload)
 

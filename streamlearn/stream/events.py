@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
 from streamlearn.core.target import Target
+from streamlearn.core.tuples import unchecked
 from streamlearn.stream.transport import Message, Place
 
-_message = partial(tuple.__new__, Message)  # skips NamedTuple's own constructor, which goes through Python
+_message = unchecked(Message)
 
 
 class Event(NamedTuple):

@@ -6,7 +6,7 @@ Hugging Face datasets wrote, need pyarrow, which is the extra `arrow`.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,8 +44,11 @@ class WarmFile:
         if any(file.suffix in COLUMNS for file in self.files):
             _pyarrow(path)
 
-    def sha256(self) -> str:
-        """Return the digest of the file's bytes; of a folder, of the names, sizes and bytes of its files."""
+    def sha256(self, advance: Callable[[], None] = lambda: None) -> str:
+        """Return the digest of the file's bytes; of a folder, of the names, sizes and bytes of its files.
+
+        `advance` is called after each MiB, since a large file takes minutes.
+        """
         found = hashlib.sha256()
         whole = Path(self.path).is_dir()
         for file in self.files:
@@ -55,6 +58,7 @@ class WarmFile:
                 with file.open("rb") as stream:
                     while data := stream.read(CHUNK):
                         found.update(data)
+                        advance()
             except OSError as error:
                 raise self._unreadable(file, error) from error
         return found.hexdigest()

@@ -3,7 +3,6 @@
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, KeysView, Mapping, Sequence
-from functools import partial
 from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ import torch
 
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.target import Answer, Judge, Target
+from streamlearn.core.tuples import unchecked
 from streamlearn.stream.events import Event, Prediction
 
 _at = struct.Struct("<d").unpack_from
@@ -42,8 +42,8 @@ class Joined(NamedTuple):
 
 
 PLAIN: Final = ("at", "time", "tokens")
-_sample = partial(tuple.__new__, Sample)
-_joined = partial(tuple.__new__, Joined)  # skips NamedTuple's own constructor, which goes through Python
+_sample = unchecked(Sample)
+_joined = unchecked(Joined)
 _SLICES: Final[Mapping[str, str]] = MappingProxyType({})
 
 

@@ -76,7 +76,7 @@ class TimeOrdered:
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the next offset of each partition that was not given yet."""
-        ahead = {TopicPartition(*record[:2]): record.offset for record in reversed(self._ahead)}
+        ahead = {record.topic_partition: record.offset for record in reversed(self._ahead)}
         return {**self._source.positions(), **ahead, **self._first}  # asked for by other threads too
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -87,7 +87,7 @@ class TimeOrdered:
             self._bytes -= sum(map(_size, gone))
             self._latest.pop(tp, None)
         self._first = {tp: held[0][1].offset for tp, held in self._held.items()}
-        self._ahead = [record for record in self._ahead if record[:2] not in positions]
+        self._ahead = [record for record in self._ahead if record.topic_partition not in positions]
         self._failure = None
         self._source.seek(positions)
 
@@ -101,7 +101,7 @@ class TimeOrdered:
 
     def lag(self) -> dict[TopicPartition, int]:
         """Return how many records each partition holds beyond what was given (an estimate)."""
-        held, ahead = self._held.copy(), Counter(record[:2] for record in self._ahead)
+        held, ahead = self._held.copy(), Counter(record.topic_partition for record in self._ahead)
         return {tp: lag + len(held.get(tp, ())) + ahead[tp] for tp, lag in self._source.lag().items()}
 
     def stalled(self) -> set[TopicPartition]:
@@ -140,7 +140,7 @@ class TimeOrdered:
             return 0
         now = int(self._now() * 1000)
         for record in records:
-            tp = TopicPartition(*record[:2])
+            tp = record.topic_partition
             at = self._latest[tp] = max(min(record.timestamp, now), self._latest.get(tp, -1))
             self._held.setdefault(tp, deque()).append((at, record))
         self._count += len(records)

@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Literal, NamedTuple, Protocol, cast
 
 from streamlearn.core.errors import StreamlearnError
+from streamlearn.core.tuples import unchecked
 
 _partition_of = itemgetter(0, 1)
 _pack = struct.Struct(">qii").pack
@@ -38,6 +39,11 @@ class Place(NamedTuple):
     partition: int
     offset: int
 
+    @property
+    def topic_partition(self) -> TopicPartition:
+        """The partition that it stands in."""
+        return TopicPartition(self.topic, self.partition)
+
 
 class Record(NamedTuple):
     """A record as it stands in the log. `timestamp` is in milliseconds since 1970, -1 where the log has none."""
@@ -51,9 +57,14 @@ class Record(NamedTuple):
     timestamp: int
 
     @property
+    def topic_partition(self) -> TopicPartition:
+        """The partition that it stands in."""
+        return _topic_partition(self[:2])
+
+    @property
     def place(self) -> Place:
         """Where it stands."""
-        return Place(self.topic, self.partition, self.offset)
+        return _place(self[:3])
 
 
 class Message(NamedTuple):
@@ -77,6 +88,15 @@ class Range(NamedTuple):
     next: int
     count: int  # type: ignore[assignment]  # the field hides tuple.count, which nobody calls on a range
     digest: str
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        """The partition that they were taken from."""
+        return TopicPartition(self.topic, self.partition)
+
+
+_topic_partition = unchecked(TopicPartition)
+_place = unchecked(Place)
 
 
 class Source(Protocol):

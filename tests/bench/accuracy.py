@@ -139,7 +139,7 @@ def passed(job: Job) -> dict[str, Any]:
     return {
         "final_accuracy": float((answers == truth).mean()),
         "forgetting": None,
-        "prequential_accuracy": lap.service.prequential.total_accuracy,
+        "prequential_accuracy": lap.service.measures.prequential.total_accuracy,
         "seconds": lap.seconds,
         "memory_bytes": memory_bytes(lap.service.learner),
         "stage_seconds": lap.service.stages.seconds(),

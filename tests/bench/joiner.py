@@ -17,8 +17,8 @@ from random import Random
 
 import numpy as np
 
+from streamlearn.core.garbage import GARBAGE
 from streamlearn.core.scores import Scores
-from streamlearn.service.loop import GARBAGE
 from streamlearn.stream.config import JoinerConfig
 from streamlearn.stream.events import Event, Label, Prediction
 from streamlearn.stream.joiner import Joiner

@@ -96,7 +96,8 @@ def main() -> None:
         late = accuracy(service, job)
         gaps.append(late - at_once)
         counts = (
-            "; ".join(wrong(service.totals.labels, len(service.joiner.pending), told)) or "every count is the plan's"
+            "; ".join(wrong(service.totals.labels, len(service.intake.joiner.pending), told))
+            or "every count is the plan's"
         )
         print(f"seed {seed}: {at_once:.2f} at once, {late:.2f} late: {gaps[-1]:+.2f}; {counts}", flush=True)
     print(f"mean {statistics.mean(gaps):+.2f} ({min(gaps):+.2f} to {max(gaps):+.2f})")

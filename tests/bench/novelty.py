@@ -20,7 +20,9 @@ import orjson
 from streamlearn.commands.evaluate.command import Request, planned
 from streamlearn.commands.evaluate.one_pass import Lap
 from streamlearn.commands.evaluate.streams import labels_of
-from streamlearn.service.loop import Limits, Service, Turn
+from streamlearn.core.garbage import spared
+from streamlearn.service.loop import Service
+from streamlearn.service.turn import Limits, Turn
 from streamlearn.stream.events import Prediction
 from streamlearn.stream.transport import Message
 
@@ -48,7 +50,8 @@ def asked(service: Service, lap: Lap, name: str) -> tuple[list[Prediction], list
     def note(turn: Turn) -> None:
         found.extend(turn.predictions)
 
-    service.run(Limits(max_events=len(rows)), note)
+    with spared():
+        service.run(Limits(max_events=len(rows)), note)
     return found, [row["label"] for row in rows]
 
 

@@ -21,11 +21,13 @@ from pydantic import BaseModel
 
 from streamlearn.config.settings import check
 from streamlearn.core.batch import IntArray
+from streamlearn.core.garbage import spared
 from streamlearn.core.scores import Scores
 from streamlearn.core.vocabulary import Labels
 from streamlearn.model.tasks.classes import ClassAnswer
-from streamlearn.service.assembly import assemble, client_settings, connected
-from streamlearn.service.loop import Limits
+from streamlearn.service.assembly import assemble
+from streamlearn.service.connections import client_settings, connected
+from streamlearn.service.turn import Limits
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.outlet import KafkaOutlet
@@ -77,7 +79,8 @@ def ours(
         service = assemble(settings, connections.source, connections.outlet)
         service.predictor = Constant()
         start = time.perf_counter()
-        service.run(Limits(max_events=n))
+        with spared():
+            service.run(Limits(max_events=n))
         seconds = time.perf_counter() - start
     assert service.totals.predictions.total() == n
     return seconds, service.stages.seconds()["commit"]

@@ -8,10 +8,10 @@ from rich.console import Console
 from streamlearn.commands.demo.scoreboard import FROZEN, LEARNING, NAIVE, Scoreboard
 from streamlearn.commands.demo.view import view
 from streamlearn.scenarios import SUPPORT
-from streamlearn.service.loop import Turn
+from streamlearn.service.turn import Turn
 from streamlearn.stream.events import Event, Prediction
 from streamlearn.stream.transport import Place
-from tests.service.test_loop import World, labelled
+from tests.world import World, labelled
 
 STREAM = list(SUPPORT.events(400, 0))
 FIRST = set(SUPPORT.groups["first"])

@@ -5,8 +5,8 @@ import pytest
 from streamlearn.commands.export import export
 from streamlearn.core.errors import ConfigError
 from streamlearn.durability.snapshots import Snapshots, name
-from streamlearn.service.assembly import made_by
-from tests.service.test_loop import World, labelled
+from streamlearn.service.connections import made_by
+from tests.world import World, labelled
 
 
 def test_a_snapshot_that_is_not_understood_is_refused(tiny, tmp_path):
@@ -19,7 +19,7 @@ def test_a_snapshot_that_is_not_understood_is_refused(tiny, tmp_path):
     ):
         state = Snapshots(str(tmp_path / key))
         configuration = {**made["configuration"], key: value}
-        state.write(name(0, number), world.service.state_dict(), made_by={**made, "configuration": configuration})
+        state.write(name(0, number), world.service.state.state_dict(), made_by={**made, "configuration": configuration})
         with pytest.raises(ConfigError):
             export(str(tmp_path / key), tmp_path / "out")
         assert not (tmp_path / "out").exists()

@@ -7,8 +7,7 @@ import torch
 
 from streamlearn.commands.inspect import describe, inspect, load, older
 from streamlearn.core.errors import ConfigError
-from tests.service.test_late import event, send
-from tests.service.test_recovery import Past
+from tests.past import Past, event, send
 
 FIELDS = {"step", "journal_seq", "weights_sha256", "labels", "memory", "offsets", "pending", "made_by"}
 

@@ -11,7 +11,7 @@ from streamlearn.durability.snapshots import Snapshots
 from streamlearn.service.recovery import Recovery
 from streamlearn.stream.memory_log import MemorySource
 from streamlearn.stream.transport import Message, TopicPartition
-from tests.service.test_recovery import Past, dying
+from tests.past import Past, dying
 
 
 @pytest.fixture(autouse=True)

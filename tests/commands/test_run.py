@@ -1,7 +1,7 @@
 """What a newcomer waits for is said at once, and how far the stream is every few seconds."""
 
 from streamlearn.commands.run import Reporter
-from tests.service.test_loop import World, labelled
+from tests.world import World, labelled
 
 
 def test_three_labels_typed_by_hand_are_answered(tiny, caplog):

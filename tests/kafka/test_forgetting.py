@@ -11,8 +11,9 @@ import torch
 from streamlearn.config.settings import check
 from streamlearn.observability.status import Dashboard
 from streamlearn.observability.web import serve
-from streamlearn.service.assembly import assemble, connected
-from streamlearn.service.loop import Limits
+from streamlearn.service.assembly import assemble
+from streamlearn.service.connections import connected
+from streamlearn.service.turn import Limits
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import KafkaSettings
 from tests.evaluation.offline import offline, sizes
@@ -75,7 +76,7 @@ def measured(folder, kafka, name, topic, *, task, strategy, learner, budget):
                 "forgetting": server.value("streamlearn_forgetting"),
                 "backward_transfer": server.value("streamlearn_backward_transfer"),
                 "class_forgetting": {each["metric"]["label"]: float(each["value"][1]) for each in by_label},
-            }, offline(answers, sizes(service.probes))
+            }, offline(answers, sizes(service.measures.probes))
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """A service without broker and model, for what looks at services: its figures are whatever a test sets."""
 
 import math
-import threading
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.core.timing import Stages
+from streamlearn.service.lifecycle import Lifecycle
 from streamlearn.service.totals import Totals
 from streamlearn.stream.events import Event, Prediction
 from streamlearn.stream.transport import Place, TopicPartition
@@ -135,14 +135,15 @@ class FakeService:
             limits=SimpleNamespace(progress_seconds=120),
             web=SimpleNamespace(show_payloads=show_payloads),
         )
-        self.totals, self.stages, self.probes, self.monitor = Totals(), Stages(), Probes(), Monitor()
-        self.prequential = SimpleNamespace(
+        self.totals, self.stages = Totals(), Stages()
+        figures = {"kappa": math.nan}
+        prequential = SimpleNamespace(
             count=0,
             accuracy=math.nan,
             total_accuracy=math.nan,
             coverage=math.nan,
             answered_accuracy=math.nan,
-            kappa=math.nan,
+            figures=lambda: figures,
             loss=math.nan,
             calibration_error=math.nan,
         )
@@ -150,17 +151,17 @@ class FakeService:
             step=0,
             waiting=[],
             memory=Memory(),
-            task=SimpleNamespace(labels=Labels()),
+            task=SimpleNamespace(labels=(known := Labels()), groups=known),
             model=SimpleNamespace(device="cpu"),
         )
-        self.joiner = SimpleNamespace(pending={}, early={})
+        self.measures = SimpleNamespace(prequential=prequential, probes=Probes(), monitor=Monitor())
+        self.intake = SimpleNamespace(joiner=SimpleNamespace(pending={}, early={}))
         self.champion_step = 0
         self.lags = {TopicPartition(events, partition): 0 for partition in range(4)}
         self.source = SimpleNamespace(lag=lambda: self.lags, positions=lambda: self.lags)
-        self.ready, self.stop, self.progress = True, threading.Event(), None
-        self.warming = None
+        self.lifecycle = Lifecycle({})
+        self.lifecycle.go_live()
         self.publisher = SimpleNamespace(commits=Counter())
-        self.turned_at = self.started_at = time.monotonic()
 
     def clock(self):
         return self.now
@@ -181,7 +182,7 @@ def row(text, label, predicted, score=0.9):
 def story(service, dashboard, seconds=900, *, drift_at=0.62):
     """Tell the dashboard a stream: classes come, accuracy climbs, the world drifts, and the model learns again."""
     rng = np.random.default_rng(7)
-    labels, totals, probes = service.learner.task.labels, service.totals, service.probes
+    labels, totals, probes = service.learner.task.labels, service.totals, service.measures.probes
     service.publisher.commits["committed"] += 1
     accuracy, called = 0.1, False
     for second in range(seconds):
@@ -195,11 +196,11 @@ def story(service, dashboard, seconds=900, *, drift_at=0.62):
         came = int(rng.normal(180, 22) * (0.5 if drifting else 1)) + 40
         totals.events += came
         totals.predictions.update({label: came // len(labels) for label in labels})
-        service.prequential.count += came // 2
+        service.measures.prequential.count += came // 2
         if rng.random() < 0.02:
             totals.dead_letters[str(rng.choice(["invalid-json", "missing-input", "too-large"]))] += 1
-        service.prequential.accuracy = service.prequential.total_accuracy = min(accuracy, 0.99)
-        service.prequential.figures()["kappa"] = accuracy - 0.03
+        service.measures.prequential.accuracy = service.measures.prequential.total_accuracy = min(accuracy, 0.99)
+        service.measures.prequential.figures()["kappa"] = accuracy - 0.03
         service.learner.step = service.champion_step = second * 6
         service.learner.memory.by_label = {n: 1000 // len(labels) - n % 5 for n in range(len(labels))}
         for n, label in enumerate(labels):
@@ -211,14 +212,14 @@ def story(service, dashboard, seconds=900, *, drift_at=0.62):
             probes.backward_transfer = -probes.forgetting / 2
         service.lags = {place: int(rng.integers(0, 40)) * (6 if drifting else 1) for place in service.lags}
         swing = 1 + 0.25 * math.sin(second / 40)
-        service.monitor.now = [
+        service.measures.monitor.now = [
             Reading(*signal, abs(0.22 + 0.03 * n + rng.normal(0, 0.03)) * swing + drifting * (0.3 + 0.12 * n), 1.0)
             for n, signal in enumerate(SIGNALS)
         ]
-        found = [reading for reading in service.monitor.now if reading.statistic > reading.threshold]
+        found = [reading for reading in service.measures.monitor.now if reading.statistic > reading.threshold]
         if found and not called:
             called = True
-            service.monitor.called.update((each.detector, each.signal) for each in found)
+            service.measures.monitor.called.update((each.detector, each.signal) for each in found)
         else:
             found = []
         text = f"where is my money, I asked {second} times about {labels[second % len(labels)]}"
@@ -237,5 +238,5 @@ def story(service, dashboard, seconds=900, *, drift_at=0.62):
     }
     for stage, spent in shares.items():
         service.stages.add(stage, float(spent))
-    service.turned_at = time.monotonic()
-    service.started_at = time.monotonic() - seconds
+    service.lifecycle.turned_at = time.monotonic()
+    service.lifecycle.started_at = time.monotonic() - seconds

@@ -149,7 +149,7 @@ def test_it_shows_what_waits_and_what_became_of_the_labels(visit):
     service = FakeService(labels="support-labels")
     service.totals.labels.update({"learned": 1200, "held_back": 3, "correction": 0})
     service.totals.delay.observe(120, 7)
-    service.joiner.pending.update(dict.fromkeys(range(42)))
+    service.intake.joiner.pending.update(dict.fromkeys(range(42)))
     with serve(service, "127.0.0.1", 0, Dashboard(service)) as address:
         page = live(visit(address))
         expect(tile(page, "Waiting for a label")).to_have_text("42")
@@ -162,13 +162,13 @@ def test_it_follows_the_service(empty, visit):
     service, dashboard, address = empty
     page = live(visit(address))
     expect(tile(page, "Accuracy")).to_have_text(NONE)
-    service.prequential.count, service.prequential.accuracy, service.totals.events = 10, 0.875, 1234
+    service.measures.prequential.count, service.measures.prequential.accuracy, service.totals.events = 10, 0.875, 1234
     service.now += 1
     dashboard.observe(turn(detections=[Reading("adwin", "error", 2.0, 1.0)]))
     expect(tile(page, "Accuracy")).to_have_text("87.5 %", timeout=SECONDS)
     expect(page.locator("#empty")).to_be_hidden()
     expect(tile(page, "Drift")).to_have_text("now")
-    service.stop.set()
+    service.lifecycle.stop.set()
     expect(page.locator("#status")).to_have_text("stopping", timeout=SECONDS)
     expect(page.get_by_role("status")).to_have_text("The service is stopping.")
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn.observability.status import DETECTIONS, RECENT, TEXT, Dashboard, History, Point, state
+from streamlearn.service.lifecycle import Lifecycle
 from tests.observability.fake import FakeService, Reading, row, story, turn
-from tests.service.test_loop import World, labelled
+from tests.world import World, labelled
 
 
 def point(seconds, events=0, drift=None, **values):
@@ -112,7 +113,7 @@ def test_it_is_json_before_and_after_the_first_event(told):
     if told:
         story(service, dashboard, 120)
     else:
-        service.monitor.now = [Reading("adwin", "error", math.nan, math.inf), Reading("js", "label", 0.5, 0.0)]
+        service.measures.monitor.now = [Reading("adwin", "error", math.nan, math.inf), Reading("js", "label", 0.5, 0.0)]
     shown = state(service, dashboard)
     assert json.loads(json.dumps(shown, allow_nan=False)) == orjson.loads(orjson.dumps(shown))
     assert (shown["now"]["accuracy"] is None) is not told
@@ -136,7 +137,10 @@ def test_labels_are_bounded_and_carry_their_figures():
     service = FakeService(max_labels=2)
     service.learner.task.labels.extend(["a", "b", "c"])
     service.learner.memory.by_label = {0: 5, 2: 9}
-    service.probes.by_label, service.probes.forgotten = {"a": 0.5, "c": 1.0}, {"a": 0.25, "b": math.nan}
+    service.measures.probes.by_label, service.measures.probes.forgotten = (
+        {"a": 0.5, "c": 1.0},
+        {"a": 0.25, "b": math.nan},
+    )
     service.totals.predictions.update(["a", "a", None])
     assert state(service)["labels"] == [
         {"label": "a", "memory": 5, "probe_accuracy": 0.5, "forgetting": 0.25, "predictions": 2},
@@ -193,23 +197,31 @@ def test_detections_are_kept_with_their_time_and_bounded():
 
 def test_the_status_follows_the_life_of_the_service():
     service = FakeService()
-    service.ready = False
+    life = service.lifecycle = Lifecycle({})
     assert state(service)["status"] == "starting"
-    service.ready = True
+    life.recover(7)
+    assert state(service)["status"] == "recovering"
+    life.catch_up()
+    service.publisher.commits["committed"] += 1  # of its start: this is no sign of an end
+    assert state(service)["status"] == "starting"
+    life.warm_up()
+    assert state(service)["status"] == "warming up"
+    life.end_warm_up()
+    assert state(service)["status"] == "starting"
+    life.go_live()
     assert state(service)["status"] == "live"
-    service.turned_at = time.monotonic() - 1000
+    life.turned_at = time.monotonic() - 1000
     assert state(service)["status"] == "stalled"
-    service.stop.set()
+    life.end()
     assert state(service)["status"] == "stopping"
-    service.stop.clear()
-    service.ready = False
-    service.publisher.commits["committed"] += 1
+    life.go_live()
+    life.stop.set()
     assert state(service)["status"] == "stopping"
 
 
 def test_a_service_without_drift_detection_has_no_readings():
     service = FakeService()
-    service.monitor = None
+    service.measures.monitor = None
     dashboard = Dashboard(service)
     service.now += 1
     dashboard.observe(turn())
@@ -221,7 +233,7 @@ def test_a_turn_without_a_sample_asks_the_service_for_nothing():
     """What the loop pays at every turn is the clock: a service that must not be asked proves it."""
     service = FakeService()
     dashboard = Dashboard(service)
-    service.totals = service.prequential = service.probes = service.source = service.learner = None
+    service.totals = service.measures = service.source = service.learner = None
     service.now += 0.9
     dashboard.observe(turn())
     service.now += 0.2

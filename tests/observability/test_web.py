@@ -99,7 +99,7 @@ def test_errors_are_json(site):
     assert ask(address, "/..%2f..%2fetc%2fpasswd")[0] == 404
     assert ask(address, "/page/page.js")[0] == 404
     assert ask(address, "/" + "x" * 70_000)[0] == 414
-    service.probes = None  # something breaks inside
+    service.measures.probes = None  # something breaks inside
     status, _, body = ask(address, "/api/state")
     assert (status, json.loads(body)) == (500, {"error": "the answer failed: AttributeError"})
     assert ask(address, "/healthz")[0] == 200

@@ -3,7 +3,6 @@ changes nothing."""
 
 from collections import Counter
 
-import orjson
 import pytest
 import torch
 
@@ -11,9 +10,8 @@ from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints
 from streamlearn.observability.exporter import CATALOGUE
 from streamlearn.observability.status import state
-from streamlearn.stream.transport import Message
 from tests.late import SHARES, invented, plan
-from tests.service.test_recovery import Past, dying, image
+from tests.past import Past, dying, event, image, label, labels, learned, letters, send
 from tests.snapshots import same
 
 
@@ -40,37 +38,10 @@ def past(make):
     return own
 
 
-def send(past, *steps):
-    for topic, event_id, value in steps:
-        data = value if isinstance(value, bytes) or value is None else orjson.dumps(value)
-        past.log.append(topic, [Message(data, event_id.encode())])
-
-
-def event(event_id, label=None, text="w1 w2", **more):
-    return "events", event_id, {"id": event_id, "text": text, **({} if label is None else {"label": label}), **more}
-
-
-def label(event_id, name, **more):
-    return "labels", event_id, {"id": event_id, "label": name, **more}
-
-
-def labels(past):
-    return dict(past.service.totals.labels)
-
-
-def learned(past):
-    """What was handed to the learner, by id."""
-    return {sample.id: sample.label for sample in past.service.learner.waiting}
-
-
-def letters(past):
-    return [record.taken for record in past.records()]
-
-
 def test_a_label_finds_its_event_whichever_comes_first(past):
     send(past, event("a"), event("b"))
     past.drain()
-    assert len(past.service.joiner.pending) == 2
+    assert len(past.service.intake.joiner.pending) == 2
     send(past, label("a", "x"), label("c", "y"))
     past.drain()
     send(past, event("c"))
@@ -79,10 +50,10 @@ def test_a_label_finds_its_event_whichever_comes_first(past):
     assert "".join(letters(past)).count("l") == 2
     assert "w" in "".join(letters(past))
     assert sorted(p["id"] for p in past.predictions()) == ["a", "b", "c"]
-    assert list(past.service.joiner.pending.ids) == ["b"]
+    assert list(past.service.intake.joiner.pending.ids) == ["b"]
     past.service.flush()
     assert labels(past) == {"learned": 2}
-    assert past.service.prequential.count == 2
+    assert past.service.measures.prequential.count == 2
 
 
 def test_in_one_batch_the_event_comes_first(past):
@@ -126,7 +97,7 @@ def test_what_waits_too_long_leaves(make):
     send(past, *(event(f"b{n}") for n in range(5)))
     past.drain()
     assert past.service.totals.expired == {"ttl": 1, "capacity": 2}
-    assert len(past.service.joiner.pending) == 3
+    assert len(past.service.intake.joiner.pending) == 3
     assert letters(past)[1] == "x"
 
 
@@ -155,9 +126,13 @@ def test_late_labels_are_measured_against_what_was_served(make):
         past.drain()
         send(past, *(label(f"e{n}", name) for n, (_, name) in enumerate(rows) if late))
         past.drain()
-        measured = past.service.prequential
+        measured = past.service.measures.prequential
         ends.append((measured.count, measured.accuracy, measured.kappa, measured.coverage, measured.calibration_error))
-        ends[-1] += (round(measured.loss, 5), past.service.monitor.counts["error"], past.service.monitor.counts["loss"])
+        ends[-1] += (
+            round(measured.loss, 5),
+            past.service.measures.monitor.counts["error"],
+            past.service.measures.monitor.counts["loss"],
+        )
     assert ends[0] == ends[1]
     assert ends[0][0] == 60
 
@@ -171,33 +146,10 @@ def test_probes_are_chosen_by_their_id_however_late_the_label(make):
         past.drain()
         send(past, *(label(f"e{n}", name) for n, (_, name) in enumerate(rows) if late))
         past.drain()
-        chosen.append({f"e{n}" for n in range(60) if f"e{n}" in past.service.probes})
+        chosen.append({f"e{n}" for n in range(60) if f"e{n}" in past.service.measures.probes})
         assert labels(past)["probe"] == len(chosen[-1])
     assert chosen[0] == chosen[1]
     assert chosen[0]
-
-
-def test_a_correction_reaches_what_waits_what_is_remembered_and_the_probes(make):
-    past = make(probes={"share": 0.3}, memory={"capacity": 1000}, strategy="er")
-    past.start()
-    send(past, *(step for n in range(42) for step in (event(f"e{n}"), label(f"e{n}", "x"))))
-    past.drain()
-    waiting = learned(past)
-    service = past.service
-    stored = [f"e{n}" for n in range(42) if f"e{n}" in service.learner.memory]
-    probes = [f"e{n}" for n in range(42) if f"e{n}" in service.probes]
-    assert waiting
-    assert stored
-    assert probes
-    send(past, *(label(f"e{n}", "y") for n in range(42)))
-    past.drain()
-    assert labels(past)["correction"] == 42
-    assert set(learned(past).values()) == {"y"}
-    number = service.learner.task.labels.number("y")
-    assert service.learner.memory.counts() == {number: len(stored)}
-    assert service.probes.counts() == {"y": len(probes)}
-    follower, _ = past.follower()
-    assert image(follower) == image(service)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -213,8 +165,8 @@ def test_each_outcome_is_the_plans(make, seed):
     assert found["learned"] + found["probe"] == planned.joined
     assert {name: found[name] for name in planned.outcomes} == planned.outcomes
     assert set(found) <= {"learned", "probe", *planned.outcomes}
-    assert len(past.service.joiner.pending) == planned.unlabelled
-    assert not past.service.joiner.early
+    assert len(past.service.intake.joiner.pending) == planned.unlabelled
+    assert not past.service.intake.joiner.early
     assert all(planned.outcomes.values()), SHARES
     assert sorted(p["id"] for p in past.predictions()) == sorted(f"e{n}" for n in range(400))
 
@@ -268,63 +220,11 @@ def test_a_death_at_any_failpoint_changes_nothing(make, name):
     assert len("".join(letters(past))) == len(planned.steps)
     follower, again = past.follower()
     assert image(follower) == image(past.service)
-    assert past.service.disagreements == follower.disagreements == 0
+    assert past.service.lifecycle.disagreements == follower.lifecycle.disagreements == 0
     assert {p.id: p.score for p in again} == {p["id"]: p["score"] for p in past.predictions()}
-    totals, waits = past.service.totals, past.service.joiner
+    totals, waits = past.service.totals, past.service.intake.joiner
     came = sum(step.topic == "labels" for step in planned.steps)
     assert totals.labels.total() + len(past.service.learner.waiting) + len(waits.early) == came
-
-
-@pytest.mark.parametrize("steps", [1, None])
-def test_what_has_a_closed_form_is_corrected_until_learning_stops(make, steps):
-    past = make(strategy="ncm", probes={"share": 0}, learner={"batch_size": 4, "max_steps": steps})
-    past.start()
-    send(past, *(event(f"e{n}", f"c{n % 2}", f"w{n}") for n in range(4)))
-    past.drain()
-    before = past.service.learner.sha256()
-    send(past, label("e1", "c0"))
-    past.drain()
-    assert labels(past) == {"learned": 4, "correction": 1}
-    assert (past.service.learner.sha256() == before) == (steps == 1)
-    after = image(past.service)
-    past.save()
-    past.start()
-    assert image(past.service) == after
-    send(past, label("e1", "c1"))  # and back
-    past.drain()
-    restored = past.service.learner.strategy.means.counts.tolist()
-    assert restored == [2, 2]
-    follower, _ = past.follower()
-    assert image(follower) == image(past.service)
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_what_was_served_is_measured_against_the_corrected_label(make, late):
-    """As if the right label had come at once: nothing is learned in between, and the past goes through a snapshot."""
-    rows, ends = invented(40, classes=8), []
-    for wrong in (False, True):
-        past = make(probes={"share": 0}, learner={"batch_size": 1000}, metrics={"window": 60})
-        past.start()
-        send(past, *(event(f"first{n}", name, text) for n, (text, name) in enumerate(rows)))
-        past.drain()
-        past.service.flush()
-        told = [rows[(n + wrong * (n % 3 == 0)) % 40][1] for n in range(40)]
-        send(past, *(event(f"e{n}", None if late else told[n], text) for n, (text, _) in enumerate(rows)))
-        past.drain()
-        send(past, *(label(f"e{n}", told[n]) for n in range(40) if late))
-        past.drain()
-        past.save()
-        past.start()
-        before = past.service.prequential.accuracy
-        fixed = [n for n in range(40) if told[n] != rows[n][1]]
-        send(past, *(label(f"e{n}", rows[n][1]) for n in fixed), *(label("first0", "no other") for _ in fixed[:1]))
-        past.drain()
-        assert labels(past).get("correction", 0) == len(fixed) + bool(fixed)
-        measured = past.service.prequential
-        assert (before != measured.accuracy) == wrong
-        ends.append([measured.count, measured.accuracy, measured.kappa, measured.calibration_error, measured.correct])
-        ends[-1] += [pytest.approx(measured.loss, abs=1e-6), dict(measured.slice_accuracy())]
-    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("strategy", ["er", "dual"])
@@ -344,74 +244,26 @@ def test_restarts_in_the_middle_end_as_none(make, strategy):
             if dies and number == 6:
                 past.save()
                 past.start()
-        ends.append((image(past.service), past.service.state_dict()["joiner"]))
+        ends.append((image(past.service), past.service.state.state_dict()["joiner"]))
     assert ends[0][0] == ends[1][0]
     assert same(ends[0][1], ends[1][1])
-
-
-def test_a_label_that_kills_time_and_again_is_a_dead_letter(past):
-    send(past, event("a"), event("b"))
-    past.drain()
-    send(past, label("a", "x"), label("b", "y"))
-    for _ in range(5):
-        with dying("predicted"):
-            past.start()
-            past.drain()
-    past.start()
-    past.drain()
-    assert past.service.totals.dead_letters == {"crashed": 1}
-    past.start()
-    assert len(learned(past)) == 1
-    follower, _ = past.follower()
-    assert image(follower) == image(past.service)
-    assert follower.disagreements == 0
-
-
-def test_an_event_that_came_again_and_kills_is_a_dead_letter(past):
-    send(past, event("a"), event("b"))
-    past.drain()
-    send(past, event("a", "x"))
-    for _ in range(5):
-        with dying("predicted"):
-            past.start()
-            past.drain()
-    past.start()
-    past.drain()
-    assert past.service.totals.dead_letters == {"crashed": 1}
-    assert past.service.totals.duplicates == 0
-    assert list(past.service.joiner.pending.ids) == ["a", "b"]
-    follower, _ = past.follower()
-    assert image(follower) == image(past.service)
-    assert follower.disagreements == 0
-
-
-def test_a_snapshot_without_a_join_begins_with_an_empty_one(past, tiny, tmp_path):
-    send(past, event("a"))
-    past.drain()
-    state = past.service.state_dict()
-    assert list(past.service.joiner.pending.ids) == ["a"]
-    del state["joiner"]
-    other = Past(tiny, tmp_path / "other", labels=True, probes={"share": 0}).start()
-    other.load_state_dict(state)
-    assert other.totals.events == 1
-    assert not len(other.joiner.pending)
 
 
 def test_labels_that_are_gone_are_refused_until_the_loss_is_accepted(past):
     send(past, *(event(f"e{n}") for n in range(8)), *(label(f"e{n}", "x") for n in range(8)))
     past.drain()
-    assert {place.topic for place in past.service.needed} == {"events", "labels"}
+    assert {place.topic for place in past.service.lifecycle.needed} == {"events", "labels"}
     before = image(past.service)
     past.start()
     assert image(past.service) == before
-    place = next(each for each in past.service.positions if each.topic == "labels")
-    past.log.truncate(place, past.service.positions[place])
+    place = next(each for each in past.service.lifecycle.positions if each.topic == "labels")
+    past.log.truncate(place, past.service.lifecycle.positions[place])
     with pytest.raises(StreamlearnError, match=r"(?s)labels\[\d\].*were learned, and the log now gives.*accept_loss"):
         past.start()
     past.start(accept_loss=True)
     assert past.recovery.lost
-    assert len(past.service.joiner.pending) > 0  # whose labels are gone
-    assert not past.service.needed
+    assert len(past.service.intake.joiner.pending) > 0  # whose labels are gone
+    assert not past.service.lifecycle.needed
 
 
 def test_a_labels_topic_that_was_made_anew_or_is_not_named_any_more_is_refused(past):

@@ -1,70 +1,21 @@
 """The loop, over the in-process log: every event has one outcome, is predicted before it is learned, and nothing that a
 record or a model does ends the loop."""
 
-import gc
 import json
+import time
 import urllib.error
 import urllib.request
 
-import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamlearn.config.settings import check
 from streamlearn.core.errors import StreamlearnError
+from streamlearn.durability import journal
 from streamlearn.observability import web
-from streamlearn.service.assembly import assemble
-from streamlearn.service.loop import GARBAGE, Limits
 from streamlearn.serving.crash_isolation import CRASHES_IN_A_ROW
 from streamlearn.serving.predictor import Answer
-from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
-from streamlearn.stream.transport import Message
-
-
-class World:
-    """A log with the three topics, and a service on it whose clock stands still until it is moved."""
-
-    def __init__(self, model, *, partitions=2, log=None, **sections):
-        self.now = 1_700_000_000.0
-        self.log = log or MemoryLog(clock=lambda: int(self.now * 1000))
-        self.settings = check(
-            {
-                "name": "test",
-                "kafka": {"topics": {"events": "events"}},
-                "model": {"name": str(model), "device": "cpu"},
-                "task": sections.pop("task", "sequence-classification"),
-                "learner": {"batch_size": 4, "replay_size": 4, **sections.pop("learner", {})},
-                "serving": {"max_batch": 8, **sections.pop("serving", {})},
-                "metrics": {"window": 50, **sections.pop("metrics", {})},
-                "probes": sections.pop("probes", {"share": 0}),
-                **sections,
-            }
-        )
-        topics = self.settings.root.kafka.topics
-        if log is None:
-            for topic in (topics.events, topics.predictions, topics.dead_letters):
-                self.log.create(topic, partitions)
-            self.log.create(topics.journal, 1)
-        group = self.settings.root.kafka.group_id
-        self.source = MemorySource(self.log, [topics.events], group=group)
-        self.service = assemble(self.settings, self.source, MemoryOutlet(self.log, group=group), clock=lambda: self.now)
-
-    def produce(self, *events):
-        values = [event if isinstance(event, bytes) else orjson.dumps(event) for event in events]
-        self.log.append("events", [Message(value, str(i).encode()) for i, value in enumerate(values)])
-
-    def drain(self, **limits):
-        self.service.run(Limits(**({"until_idle": 0} | limits)))
-
-    def predictions(self):
-        return [orjson.loads(record.value) for record in self.log.records("test.predictions")]
-
-    def dead_letters(self):
-        return [dict(record.headers)["streamlearn.reason"].decode() for record in self.log.records("test.dead-letters")]
-
-
-def labelled(n, start=0, classes=2):
-    return [{"id": f"e{i}", "text": f"w{i % classes} w9", "label": f"c{i % classes}"} for i in range(start, start + n)]
+from tests.past import Past, event, image, send
+from tests.world import World, labelled
 
 
 def test_every_record_has_one_outcome(tiny):
@@ -120,6 +71,38 @@ def test_a_partial_batch_is_learned_when_it_has_waited(tiny):
     assert world.service.learner.step == 1
 
 
+@pytest.mark.parametrize("flows", [False, True])
+def test_a_clock_that_is_set_back_puts_no_partial_batch_off(tiny, tmp_path, flows):
+    """And whoever learns it again, by the journal alone, does so at the same place."""
+    past = Past(tiny, tmp_path / "state", probes={"share": 0}, learner={"max_wait_seconds": 5, "batch_size": 4})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 2}") for n in range(3)))
+    past.drain()
+    past.put_clock_back(3600)
+    past.now += 6
+    if flows:
+        send(past, event("u"))
+    past.service.turn()
+    assert (past.service.learner.step, past.service.learner.waiting) == (1, [])
+    assert len(past.records(journal.Flush)) == 1
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+
+
+def test_what_has_waited_is_learned_after_a_restart_as_without_one(tiny, tmp_path):
+    past = Past(tiny, tmp_path / "state", probes={"share": 0}, learner={"max_wait_seconds": 5, "batch_size": 4})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 2}") for n in range(3)))
+    past.drain()
+    past.now += 4
+    past.start()
+    past.service.turn()
+    assert len(past.service.learner.waiting) == 3
+    past.now += 1.5
+    past.service.turn()
+    assert past.service.learner.waiting == []
+
+
 def test_what_comes_next_is_read_while_predictions_are_on_their_way(tiny):
     world = World(tiny, partitions=1)
     world.produce(*labelled(20))
@@ -136,23 +119,32 @@ def test_what_comes_next_is_read_while_predictions_are_on_their_way(tiny):
     assert [p["id"] for p in world.predictions()].count("e19") == 1
 
 
+def test_the_time_of_reading_ahead_is_not_the_commits(tiny):
+    world = World(tiny, partitions=1)
+    world.produce(*labelled(24))
+    poll = world.source.poll
+
+    def slow(most, timeout):
+        if timeout == 0:  # nobody waits for it
+            time.sleep(0.1)
+        return poll(most, timeout)
+
+    world.source.poll = slow
+    for _ in range(3):
+        world.service.turn()
+    seconds = world.service.stages.seconds()
+    assert seconds["read_ahead"] >= 0.3
+    assert seconds["commit"] < 0.1
+
+
 def test_stopping_learns_no_partial_batch_and_loses_none(tiny):
     world = World(tiny)
     world.produce(*labelled(6))
     world.service.turn()
-    world.service.stop.set()
+    world.service.lifecycle.stop.set()
     world.drain()
     assert len(world.service.learner.waiting) == 2
     assert len(world.predictions()) == 6
-
-
-def test_the_garbage_collector_is_spared_for_the_run_alone(tiny):
-    world = World(tiny)
-    world.produce({"text": "hello"})
-    before, seen = gc.get_threshold(), []
-    world.service.run(Limits(until_idle=0), lambda _: seen.append((gc.get_threshold()[0], gc.get_freeze_count() > 0)))
-    assert set(seen) == {(GARBAGE, True)}
-    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 def test_goes_on_where_the_group_stopped(tiny):
@@ -237,22 +229,6 @@ def test_stops_learning_at_max_steps(tiny):
     assert summary["labels"] == {"learned": 8, "held_back": 24}
 
 
-def test_warns_of_text_that_the_tokenizer_does_not_know(tiny, caplog):
-    world = World(tiny)
-    world.produce(*({"id": str(i), "text": "w1 " + "我 想 退 款 " * 5} for i in range(16)))
-    world.drain()
-    assert caplog.text.count("are unknown to the tokenizer") == 1
-    assert "multilingual" in caplog.text
-
-
-def test_warns_once_of_events_without_ids(tiny, caplog):
-    world = World(tiny)
-    world.produce(*({"text": "w1"} for _ in range(20)))
-    world.drain()
-    assert caplog.text.count("events without an id") == 1
-    assert world.predictions()[0]["id"].startswith("events:")
-
-
 def get(url):
     try:
         with urllib.request.urlopen(url) as answer:
@@ -270,9 +246,9 @@ def test_metrics_say_what_happened(tiny):
         text = get(f"{address}/metrics")[1]
         assert get(f"{address}/healthz")[0] == 200
         assert get(f"{address}/readyz")[0] == 503  # the run is over
-        world.service.ready = True
+        world.service.lifecycle.go_live()
         assert get(f"{address}/readyz")[0] == 200
-        world.service.turned_at -= 1000
+        world.service.lifecycle.turned_at -= 1000
         assert get(f"{address}/healthz")[0] == 503
         assert get(f"{address}/nothing")[0] == 404
     samples = {

@@ -7,14 +7,14 @@ import pytest
 from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.drift.family import SIGNALS
-from tests.service.test_loop import World, labelled
+from tests.world import World, labelled
 
 
 def test_probes_are_labelled_events_that_are_not_learned(tiny):
     world = World(tiny, probes={"share": 0.3})
     world.produce(*labelled(400))
     world.drain()
-    totals, probes = world.service.totals, world.service.probes
+    totals, probes = world.service.totals, world.service.measures.probes
     assert totals.labels["probe"] == len(probes) > 40
     assert totals.labels["learned"] + totals.labels["probe"] == 400
     stored = world.service.learner.memory
@@ -47,20 +47,20 @@ def test_new_words_are_drift_without_any_label(tiny):
     new = [{"id": f"b{i}", "text": f"w{100 + i % 7} w{150 + i % 5}"} for i in range(100)]
     world.produce(*known)
     world.drain()
-    assert world.service.monitor.detections.total() == 0
+    assert world.service.measures.monitor.detections.total() == 0
     world.produce(*new)
     found = []
     for _ in range(40):
         found += world.service.turn().detections
     assert ("mmd", "embedding") in {(each.detector, each.signal) for each in found}
-    assert world.service.monitor.totals()["mmd", "embedding"] >= 1
+    assert world.service.measures.monitor.totals()["mmd", "embedding"] >= 1
 
 
 def test_every_signal_can_be_left_alone(tiny):
     world = World(tiny, drift=dict.fromkeys(SIGNALS))
     world.produce(*labelled(20))
     world.drain()
-    assert world.service.monitor.readings() == []
+    assert world.service.measures.monitor.readings() == []
 
 
 @pytest.mark.parametrize(("signal", "detector"), [("label", "adwin"), ("embedding", "ks"), ("error", "mmd")])
@@ -80,7 +80,7 @@ def test_slices_have_figures_of_their_own(tiny):
     world = World(tiny)
     world.produce(*[{**event, "slices": {"region": "eu"}} for event in labelled(40)])
     world.drain()
-    assert set(world.service.prequential.slice_accuracy()) == {("region", "eu")}
+    assert set(world.service.measures.prequential.slice_accuracy()) == {("region", "eu")}
     orjson.dumps(world.service.summary())
 
 
@@ -88,9 +88,9 @@ def test_what_was_learned_and_comes_again_is_no_probe(tiny):
     world = World(tiny, partitions=1, probes={"share": 0.3}, memory={"capacity": 500})
     world.produce(*labelled(200))
     world.drain()
-    probes = len(world.service.probes)
+    probes = len(world.service.measures.probes)
     world.produce(*labelled(200))
     world.drain()
     stored = world.service.learner.memory
-    assert len(world.service.probes) == probes
-    assert not any(f"e{i}" in stored and f"e{i}" in world.service.probes for i in range(200))
+    assert len(world.service.measures.probes) == probes
+    assert not any(f"e{i}" in stored and f"e{i}" in world.service.measures.probes for i in range(200))

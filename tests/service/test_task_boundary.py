@@ -17,7 +17,7 @@ from streamlearn.service.assembly import assemble
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message
 from tests.number_task import NumberTask
-from tests.service.test_recovery import Past, image
+from tests.past import Past, image
 
 SIZE = 160
 

@@ -17,7 +17,7 @@ from streamlearn.observability.web import readiness
 from streamlearn.service.warm_start import WarmStart
 from streamlearn.stream.transport import Message
 from tests.models import save
-from tests.service.test_recovery import Died, Past, dying, image
+from tests.past import Died, Past, dying, image
 
 CLASSES = 4
 ROWS = 20  # of a part
@@ -53,10 +53,11 @@ class Life(Past):
 
     def __init__(self, model, folder, file, **sections):
         super().__init__(model, folder, warm_start=str(file), **sections)
+        self.part = ROWS
 
     def start(self, **options):
         super().start(**options)
-        self.whole = self.restored and WarmStart(self.service.root.warm_start, ROWS).begin(self.service)
+        self.whole = self.restored and self.recovery.warm.begin(self.service)
         return self.service
 
     died = True
@@ -84,14 +85,17 @@ def test_a_learner_knows_its_file_before_the_first_event(tiny, tmp_path, file):
     life = Life(tiny, tmp_path / "state", file)
     service = life.start()
     labelled = sum("label" in row for row in rows(WHOLE))
-    assert service.totals.labels == {"learned": labelled - service.totals.labels["probe"], "probe": len(service.probes)}
-    assert 0 < len(service.probes) < labelled / 2
+    assert service.totals.labels == {
+        "learned": labelled - service.totals.labels["probe"],
+        "probe": len(service.measures.probes),
+    }
+    assert 0 < len(service.measures.probes) < labelled / 2
     assert service.totals.samples_new == service.totals.labels["learned"]
     assert set(service.learner.task.groups) == {f"c{i}" for i in range(CLASSES)}
     assert service.learner.waiting == []  # the last batch too, though it is not full
     assert len(service.learner.memory) == 12
-    assert set(service.probes.accuracy()) == set(service.learner.task.groups)
-    assert service.totals.events == service.prequential.count == 0  # nothing was served
+    assert set(service.measures.probes.accuracy()) == set(service.learner.task.groups)
+    assert service.totals.events == service.measures.prequential.count == 0  # nothing was served
     assert life.predictions() == []
     assert [record.next for record in life.records(journal.Warm)] == [ROWS, 2 * ROWS, WHOLE]
     assert len(life.records(journal.Snapshot)) == 1
@@ -142,11 +146,11 @@ def test_a_death_in_the_middle_changes_nothing(life, left_alone, death, transact
         life.died = False
     assert life.died
     assert life.go() == left_alone
-    assert life.service.disagreements == 0
+    assert life.service.lifecycle.disagreements == 0
     assert len("".join(record.taken for record in life.records(journal.Warm))) == WHOLE
     follower, _ = life.follower()
     assert image(follower) == left_alone
-    assert follower.disagreements == 0
+    assert follower.lifecycle.disagreements == 0
 
 
 def test_many_deaths_change_nothing(life, left_alone):
@@ -162,7 +166,7 @@ def test_a_stop_in_the_middle_goes_on_from_its_snapshot(life, left_alone):
     def stop(reached):
         if reached == "warming":
             seen.append((status(life.service), readiness(life.service)))
-            life.service.stop.set()
+            life.service.lifecycle.stop.set()
 
     failpoints.listen(stop)
     try:
@@ -214,6 +218,16 @@ def test_a_file_that_is_gone_or_changed_is_refused_until_the_loss_is_accepted(ti
     life.start(accept_loss=True)
 
 
+def test_looking_for_the_file_that_was_begun_is_progress(life):
+    """/healthz looks at it: hashing a large file takes minutes."""
+    with dying("warmed", 1):
+        life.start()
+    service, recovery = life.assemble()
+    service.lifecycle.turned_at = began = service.lifecycle.turned_at - 1000
+    recovery.warm.require(service, recovery.found.warm)
+    assert service.lifecycle.turned_at > began + 900
+
+
 def test_refusals_are_no_deaths(life, left_alone, file):
     with dying("warmed", 2):
         life.start()
@@ -227,12 +241,12 @@ def test_refusals_are_no_deaths(life, left_alone, file):
     file.write_bytes(data)
     assert life.go() == left_alone
     assert not any(isinstance(each, journal.Attempt | journal.Discard) for each in life.records()[before:])
-    assert not life.service.alone
+    assert not life.service.poison.on
 
 
 def test_the_same_when_it_was_stopped_in_the_middle(tiny, tmp_path, file):
     life = Life(tiny, tmp_path / "state", file)
-    failpoints.listen(lambda reached: reached == "warmed" and life.service.stop.set())
+    failpoints.listen(lambda reached: reached == "warmed" and life.service.lifecycle.stop.set())
     try:
         life.start()
     finally:
@@ -285,7 +299,7 @@ def test_labels_that_kill_are_discarded(tiny, tmp_path, file):
         break
     assert parts
     assert 0 < parts[0] <= ROWS + 4
-    assert life.service.warmed.next == WHOLE
+    assert life.service.lifecycle.warmed.next == WHOLE
     assert len(life.records(journal.Discard)) == 1
 
 

@@ -18,11 +18,11 @@ from streamlearn.learning.strategies.family import strategies
 from streamlearn.learning.strategies.ridge import Ridge
 from streamlearn.model.config import ModelConfig
 from streamlearn.model.loading import load
-from streamlearn.service.assembly import made_by
+from streamlearn.service.connections import made_by
 from streamlearn.serving import hugging_face as pretrained
 from tests.docs.test_docs import ROOT, blocks
 from tests.models import WORDS, save
-from tests.service.test_loop import World
+from tests.world import World
 
 TEXT = "w1 w2 w3"
 KINDS = ["encoder", "bert", "roberta"]
@@ -72,7 +72,7 @@ def answers(world):
 def written(world, folder):
     """Write a snapshot, and return where."""
     made = made_by(world.settings, world.service)
-    Snapshots(str(folder)).write(name(0, 1), world.service.state_dict(), made_by=made)
+    Snapshots(str(folder)).write(name(0, 1), world.service.state.state_dict(), made_by=made)
     return str(folder)
 
 

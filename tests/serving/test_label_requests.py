@@ -18,7 +18,7 @@ from streamlearn.serving.config import LabelRequestsConfig
 from streamlearn.serving.label_requests import NOTHING_KNOWN, SAVED, WINDOW, LabelRequests, doubt
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.transport import Message
-from tests.service.test_recovery import Past, dying, image
+from tests.past import Past, dying, image
 from tests.targets import answer
 
 

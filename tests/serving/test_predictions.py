@@ -17,8 +17,8 @@ from streamlearn.serving.predictions import predictions
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.events import Event
 from streamlearn.stream.transport import Place
-from tests.service.test_loop import World, labelled
 from tests.targets import answer, judge
+from tests.world import World, labelled
 
 
 def said(scores, novelty=None, *, abstain_below=0.0, novel_share=0.02):
@@ -107,7 +107,7 @@ def test_without_a_threshold_what_is_answered_is_what_is_served(tiny):
 def test_what_is_answered_changes_nothing_that_is_learned(tiny):
     worlds = [served(tiny, events=labelled(60), abstain_below=at, novel_share=at) for at in (0.0, 1.0)]
     assert len({world.service.learner.sha256() for world in worlds}) == 1
-    assert len({world.service.prequential.accuracy for world in worlds}) == 1
+    assert len({world.service.measures.prequential.accuracy for world in worlds}) == 1
 
 
 def varied(n, start=0):

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from streamlearn.core.errors import ConfigError
-from streamlearn.stream.labelled_files import WarmFile
+from streamlearn.stream.labelled_files import CHUNK, WarmFile
 from tests.conftest import missing
 
 ROWS = [{"id": f"r{i}", "text": f"a, {i}", "label": "xy"[i % 2]} for i in range(5)]
@@ -127,3 +127,10 @@ def test_what_is_not_what_its_name_says_is_refused(arrow, tmp_path, name):
     (tmp_path / name).write_bytes(b"something else that is long enough")
     with pytest.raises(ConfigError, match=f"(?s)warm_start: .*{name}: cannot be read.*check its rights"):
         values(tmp_path / name)
+
+
+def test_a_large_file_is_hashed_with_signs_of_life(tmp_path):
+    path, signs = tmp_path / "h.jsonl", []
+    path.write_bytes(bytes(3 * CHUNK + 1))
+    WarmFile(str(path)).sha256(lambda: signs.append(1))
+    assert len(signs) == 4

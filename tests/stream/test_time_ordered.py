@@ -41,7 +41,7 @@ class Bursts:
         if any(self.asked <= polls for polls in self.late.values()):
             parts = [tp for tp in self.inner.positions() if self.asked > self.late.get(tp.partition, 0)]
             kept = {tp: at for tp, at in self.inner.positions().items() if tp not in parts}
-            records = [each for each in self.inner.poll(most, 0.0) if TopicPartition(*each[:2]) in parts]
+            records = [each for each in self.inner.poll(most, 0.0) if each.topic_partition in parts]
             self.inner.seek(kept)
             return records
         return self.inner.poll(most, 0.0)
@@ -194,8 +194,8 @@ def test_nothing_is_lost_or_repeated_or_out_of_its_partitions_order(times, room,
         batch = source.poll(size, 0.0)
         assert len(batch) <= size
         for record in batch:
-            assert record.offset == next_of[TopicPartition(*record[:2])]
-            next_of[TopicPartition(*record[:2])] += 1
+            assert record.offset == next_of[record.topic_partition]
+            next_of[record.topic_partition] += 1
         source.look_ahead(ahead)
         ends = {tp: end for tp, (_, end) in source.bounds().items()}
         assert source.positions() == next_of
@@ -203,8 +203,8 @@ def test_nothing_is_lost_or_repeated_or_out_of_its_partitions_order(times, room,
         assert source.at_end() == (next_of == ends)
     for batch in all_of(source):
         for record in batch:
-            assert record.offset == next_of[TopicPartition(*record[:2])]
-            next_of[TopicPartition(*record[:2])] += 1
+            assert record.offset == next_of[record.topic_partition]
+            next_of[record.topic_partition] += 1
     assert source.at_end()
 
 

@@ -24,8 +24,10 @@ from streamlearn.observability.status import Dashboard
 from streamlearn.observability.web import serve
 from streamlearn.scenarios import SCENARIOS
 from streamlearn.scenarios.story import ScenarioEvent
-from streamlearn.service.assembly import assemble, connected
-from streamlearn.service.loop import Service, Turn
+from streamlearn.service.assembly import assemble
+from streamlearn.service.connections import connected
+from streamlearn.service.loop import Service
+from streamlearn.service.turn import Turn
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
 from streamlearn.stream.kafka.outlet import KafkaOutlet
 from streamlearn.stream.kafka.source import KafkaSettings
@@ -64,7 +66,7 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
         address = _serve(stack, main, dashboard)
         _greet(console, broker.bootstrap_servers, topics.events, topics.predictions, address)
         board = Scoreboard(stream, story)
-        stack.enter_context(signals(main.stop.set))
+        stack.enter_context(signals(main.lifecycle.stop.set))
         producer = KafkaOutlet(KafkaSettings(broker.bootstrap_servers))
         stack.callback(producer.close)
         with view(console, main, board, live=console.is_terminal and not headless) as refresh:
@@ -81,12 +83,12 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
                 producer.commit({})
                 for name, service in services.items():
                     _take(service, name, start + len(chunk), board, look)
-                if main.stop.is_set():
+                if main.lifecycle.stop.is_set():
                     break
             else:  # the end of the stream: nothing will fill the last batches
                 for service in services.values():
                     service.flush()
-            while keep and not main.stop.is_set():
+            while keep and not main.lifecycle.stop.is_set():
                 look(LEARNING, main.turn())
         Console(highlight=False, stderr=json_output).print(board.table(main))
         if json_output:
@@ -134,7 +136,7 @@ def _service(stack: ExitStack, settings: Settings, broker: EmbeddedBroker) -> Se
     broker.ensure_topics((*topics.inputs, topics.predictions, topics.dead_letters, topics.journal))
     connections = stack.enter_context(connected(settings, broker.bootstrap_servers))
     service = assemble(settings, connections.source, connections.outlet)
-    service.ready = True
+    service.lifecycle.go_live()
     return service
 
 

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlearn.scenarios.story import Scenario, ScenarioEvent
-from streamlearn.service.loop import Service, Turn
+from streamlearn.service.loop import Service
+from streamlearn.service.turn import Turn
 
 LEARNING, FROZEN, NAIVE = "learning", "frozen after warm-up", "learning without rehearsal"
 
@@ -109,5 +110,5 @@ class Scoreboard:
 
 def _drift(service: Service) -> str:
     """Say which signals drifted, and how often: "label 2, novelty 1"."""
-    called = service.monitor.totals() if service.monitor is not None else {}
+    called = service.measures.monitor.totals() if service.measures.monitor is not None else {}
     return ", ".join(f"{signal} {count}" for (_, signal), count in called.items() if count)

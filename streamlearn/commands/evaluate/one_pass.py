@@ -18,10 +18,12 @@ from streamlearn.commands.evaluate.robustness import mislabelled
 from streamlearn.commands.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
 from streamlearn.config.fingerprint import configuration
 from streamlearn.config.settings import Settings
+from streamlearn.core.garbage import spared
 from streamlearn.evaluation import forgetting as continual
 from streamlearn.learning.learner import Learner
 from streamlearn.service.assembly import assemble
-from streamlearn.service.loop import Limits, Service, Turn
+from streamlearn.service.loop import Service
+from streamlearn.service.turn import Limits, Turn
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message
 
@@ -130,7 +132,8 @@ class Lap:
             self.untrained = self.examiner.right()
         self._clock = time.perf_counter()
         self._feed()
-        self.service.run(Limits(max_events=self.job.stream.size), self._look)
+        with spared():
+            self.service.run(Limits(max_events=self.job.stream.size), self._look)
         self.seconds += time.perf_counter() - self._clock
         if self.stop.is_set():
             raise StoppedError
@@ -146,7 +149,7 @@ class Lap:
         """Look at what a turn did, ask the test set if it is time, and put the next part into the log."""
         self.seconds += time.perf_counter() - self._clock
         taken = turn.records
-        prequential, task = self.service.prequential, self.service.learner.task
+        prequential, task = self.service.measures.prequential, self.service.learner.task
         new, self._measured = prequential.count - self._measured, prequential.count
         self.outcomes += [1 - entry.error for entry in list(prequential.window)[-new:]] if new else []
         self.come.update(task.group(event.label) for event in turn.events if event.label is not None)
@@ -252,7 +255,7 @@ def _figures(lap: Lap) -> dict[str, Any]:
 def _nothing_of_the_end(lap: Lap) -> dict[str, Any]:
     """Return every field, with what needs no test set filled in."""
     job, service = lap.job, lap.service
-    events, accuracy = service.totals.events, service.prequential.total_accuracy
+    events, accuracy = service.totals.events, service.measures.prequential.total_accuracy
     stages = {stage: seconds for stage, seconds in service.stages.seconds().items() if stage != "wait"}
     return {
         "strategy": job.strategy,

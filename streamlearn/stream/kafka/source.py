@@ -7,7 +7,6 @@ says so. A broker that goes away is waited for.
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import confluent_kafka as ck
@@ -15,6 +14,7 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.core.errors import BrokerError, StreamlearnError
+from streamlearn.core.tuples import unchecked
 from streamlearn.stream.kafka import offsets
 from streamlearn.stream.kafka.client import (
     GONE,
@@ -36,7 +36,7 @@ _SLICE = 0.1  # seconds: signals reach Python only between two calls of `consume
 _LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}  # noqa: SLF001
 _PASSING = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE}  # noqa: SLF001
 
-_record = partial(tuple.__new__, Record)  # a third faster than Record(...), which goes through Python
+_record = unchecked(Record)
 
 _DEFAULTS: Mapping[str, Any] = {
     "isolation.level": "read_committed",

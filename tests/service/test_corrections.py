@@ -1,4 +1,5 @@
-"""An id that is to be forgotten leaves the state, whatever became of it; what a closed form learned of it too."""
+"""A label that turned out to be wrong is put right, and an id that is to be forgotten leaves, wherever they stand; what
+a closed form learned of them too."""
 
 import pytest
 import torch
@@ -6,14 +7,13 @@ import torch
 from streamlearn.commands.inspect import found_in, load
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
-from streamlearn.durability.snapshots import SnapshotError
 from streamlearn.learning.strategies.base import ClosedForm
 from streamlearn.learning.strategies.family import strategies
 from streamlearn.stream.transport import Message
+from tests.late import invented
 from tests.learners import build, stream
 from tests.learning.strategies.test_corrections import statistics
-from tests.service.test_late import event, label, labels, learned, letters, send
-from tests.service.test_recovery import Past, dying, image
+from tests.past import Past, dying, event, forget, image, label, labels, learned, letters, send
 
 CLOSED = [name for name in strategies if issubclass(strategies.cls(name), ClosedForm)]
 each = pytest.mark.parametrize("strategy", CLOSED)
@@ -31,10 +31,6 @@ def make(tiny, tmp_path):
         return Past(tiny, tmp_path / "state", labels=True, **sections)
 
     return past
-
-
-def forget(event_id, topic="labels"):
-    return topic, event_id, None
 
 
 def held(past, event_id):
@@ -83,7 +79,7 @@ def test_a_label_that_goes_in_the_same_batch_is_forgotten(make):
     assert letters(past) == ["g-lgff"]
     assert labels(past) == {"forgotten": 2}
     assert learned(past) == {"c": "z"}
-    assert past.service.prequential.count == 1
+    assert past.service.measures.prequential.count == 1
     assert len(past.predictions()) == 3
 
 
@@ -95,7 +91,7 @@ def test_an_id_may_come_again_once_it_was_forgotten(make):
     send(past, event("a", "y"), forget("a", "events"), event("a", "z"), label("a", "w"))
     past.drain()
     assert "".join(letters(past)) == "pCfpc"
-    probe = past.service.probes._store
+    probe = past.service.measures.probes._store
     assert probe[probe.slot_of["a"]].label == "w"
     assert len(past.predictions()) == 2
     assert held(past, "a")
@@ -198,62 +194,6 @@ def test_all_of_a_class_and_all_there_is_can_go(tiny, strategy):
     assert statistics(own)["counts"].sum() == 80
 
 
-@pytest.mark.parametrize("dies", [None, "learned", "snapshot-written", "snapshot-named"])
-def test_older_snapshots_are_deleted_at_once_where_that_is_set(make, dies):
-    past = make(snapshots={"path": "", "purge_on_forget": True})
-    past.sections["snapshots"]["path"] = str(past.folder)
-    past.start()
-    for n in range(2):
-        send(past, event(f"e{n}", "x"))
-        past.drain()
-        past.save()
-    assert len(past.service.keeper.snapshots.names()) == 2
-    send(past, forget("e0"))
-    if dies is None:
-        past.drain()
-    else:
-        with dying(dies):
-            past.drain()
-        past.start()
-        past.service.turn()
-    (name,) = past.service.keeper.snapshots.names()
-    assert found_in(past.service.keeper.snapshots.load(name), "e0") == []
-    assert not past.service.purging
-    send(past, event("e2", "x"))
-    past.drain()
-    past.save()
-    assert len(past.service.keeper.snapshots.names()) == 2
-    past.start()
-    assert not past.service.purging
-
-
-def test_a_purge_that_failed_is_tried_again_though_nothing_comes(make):
-    past = make(snapshots={"path": "", "purge_on_forget": True})
-    past.sections["snapshots"]["path"] = str(past.folder)
-    past.start()
-    send(past, event("e0", "x"))
-    past.drain()
-    past.save()
-    snapshots = past.service.keeper.snapshots
-    delete, tries = snapshots.delete, []
-
-    def refused(name):
-        tries.append(name)
-        if len(tries) == 1:
-            raise SnapshotError("no", where="there", mend="later")
-        delete(name)
-
-    snapshots.delete = refused
-    send(past, forget("e0"))
-    past.drain()
-    assert past.service.purging
-    for _ in range(3):
-        past.now += 60
-        past.service.turn()
-    assert not past.service.purging
-    assert len(snapshots.names()) == 1
-
-
 def hearing(make, share, labelled, unlabelled):
     """A learner that learned events with and without labels."""
     past = make(strategy={"name": "ridge", "unlabelled": 100, "features": 64}, probes={"share": share})
@@ -295,8 +235,8 @@ def test_events_that_may_become_probes_are_not_learned_by_a_guess(make):
     service = past.service
     heard = {*service.learner.strategy.head.learned, *(each.id for each in service.learner.queue.unlabelled)}
     assert len(heard) > 10
-    assert any(f"u{n}" in service.probes for n in range(60))
-    assert not any(service.probes.may_take(each) for each in heard)
+    assert any(f"u{n}" in service.measures.probes for n in range(60))
+    assert not any(service.measures.probes.may_take(each) for each in heard)
 
 
 def test_predictions_of_what_is_forgotten_stay(make):
@@ -308,3 +248,78 @@ def test_predictions_of_what_is_forgotten_stay(make):
     send(past, label("a", "x"))
     past.drain()
     assert "".join(letters(past))[-1] == "w"
+
+
+def test_a_correction_reaches_what_waits_what_is_remembered_and_the_probes(make):
+    past = make(probes={"share": 0.3}, memory={"capacity": 1000}, strategy="er")
+    past.start()
+    send(past, *(step for n in range(42) for step in (event(f"e{n}"), label(f"e{n}", "x"))))
+    past.drain()
+    waiting = learned(past)
+    service = past.service
+    stored = [f"e{n}" for n in range(42) if f"e{n}" in service.learner.memory]
+    probes = [f"e{n}" for n in range(42) if f"e{n}" in service.measures.probes]
+    assert waiting
+    assert stored
+    assert probes
+    send(past, *(label(f"e{n}", "y") for n in range(42)))
+    past.drain()
+    assert labels(past)["correction"] == 42
+    assert set(learned(past).values()) == {"y"}
+    number = service.learner.task.labels.number("y")
+    assert service.learner.memory.counts() == {number: len(stored)}
+    assert service.measures.probes.counts() == {"y": len(probes)}
+    follower, _ = past.follower()
+    assert image(follower) == image(service)
+
+
+@pytest.mark.parametrize("steps", [1, None])
+def test_what_has_a_closed_form_is_corrected_until_learning_stops(make, steps):
+    past = make(strategy="ncm", probes={"share": 0}, learner={"batch_size": 4, "max_steps": steps})
+    past.start()
+    send(past, *(event(f"e{n}", f"c{n % 2}", f"w{n}") for n in range(4)))
+    past.drain()
+    before = past.service.learner.sha256()
+    send(past, label("e1", "c0"))
+    past.drain()
+    assert labels(past) == {"learned": 4, "correction": 1}
+    assert (past.service.learner.sha256() == before) == (steps == 1)
+    after = image(past.service)
+    past.save()
+    past.start()
+    assert image(past.service) == after
+    send(past, label("e1", "c1"))  # and back
+    past.drain()
+    restored = past.service.learner.strategy.means.counts.tolist()
+    assert restored == [2, 2]
+    follower, _ = past.follower()
+    assert image(follower) == image(past.service)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_served_is_measured_against_the_corrected_label(make, late):
+    """As if the right label had come at once: nothing is learned in between, and the past goes through a snapshot."""
+    rows, ends = invented(40, classes=8), []
+    for wrong in (False, True):
+        past = make(probes={"share": 0}, learner={"batch_size": 1000}, metrics={"window": 60})
+        past.start()
+        send(past, *(event(f"first{n}", name, text) for n, (text, name) in enumerate(rows)))
+        past.drain()
+        past.service.flush()
+        told = [rows[(n + wrong * (n % 3 == 0)) % 40][1] for n in range(40)]
+        send(past, *(event(f"e{n}", None if late else told[n], text) for n, (text, _) in enumerate(rows)))
+        past.drain()
+        send(past, *(label(f"e{n}", told[n]) for n in range(40) if late))
+        past.drain()
+        past.save()
+        past.start()
+        before = past.service.measures.prequential.accuracy
+        fixed = [n for n in range(40) if told[n] != rows[n][1]]
+        send(past, *(label(f"e{n}", rows[n][1]) for n in fixed), *(label("first0", "no other") for _ in fixed[:1]))
+        past.drain()
+        assert labels(past).get("correction", 0) == len(fixed) + bool(fixed)
+        measured = past.service.measures.prequential
+        assert (before != measured.accuracy) == wrong
+        ends.append([measured.count, measured.accuracy, measured.kappa, measured.calibration_error, measured.correct])
+        ends[-1] += [pytest.approx(measured.loss, abs=1e-6), dict(measured.slice_accuracy())]
+    assert ends[0] == ends[1]

@@ -4,7 +4,7 @@ import pytest
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.durability.snapshots import Snapshots
-from tests.service.test_loop import World, labelled
+from tests.world import World, labelled
 
 WINDOWS = {"reference": 60, "window": 40, "every": 10}
 SECTIONS = {
@@ -52,11 +52,11 @@ def test_a_service_goes_on_from_its_snapshot(tiny, tmp_path, turns, optimizer, m
     for _ in range(turns):
         whole.service.turn()
     store = Snapshots(str(tmp_path / "snapshots"))
-    digest = store.write("snapshot-00000000-000000000000", whole.service.state_dict(), made_by={})
+    digest = store.write("snapshot-00000000-000000000000", whole.service.state.state_dict(), made_by={})
     positions = whole.service.source.positions()
 
     again = World(tiny, partitions=1, log=whole.log, **sections)
-    again.service.load_state_dict(store.load("snapshot-00000000-000000000000", digest).state)
+    again.service.state.load_state_dict(store.load("snapshot-00000000-000000000000", digest).state)
     again.source.seek(positions)
     before = len(whole.predictions())
     turns_left = 40
@@ -74,9 +74,9 @@ def test_a_service_goes_on_from_its_snapshot(tiny, tmp_path, turns, optimizer, m
 
 @pytest.mark.parametrize("learner", [{"freeze": "encoder"}, {"train_embeddings": True}])
 def test_a_snapshot_of_which_another_part_was_trained_is_refused(tiny, learner):
-    state = World(tiny, strategy="er").service.state_dict()
+    state = World(tiny, strategy="er").service.state.state_dict()
     with pytest.raises(ConfigError, match="another part"):
-        World(tiny, strategy="er", learner=learner).service.load_state_dict(state)
+        World(tiny, strategy="er", learner=learner).service.state.load_state_dict(state)
 
 
 @pytest.mark.parametrize("strategy", ["er", "dual"])
@@ -98,9 +98,9 @@ def test_a_held_champion_is_what_is_served_told_and_written_down(tiny, tmp_path,
     assert (summary["champion_step"], summary["learner_step"]) == (held, whole.service.learner.step)
 
     store = Snapshots(str(tmp_path / "snapshots"))
-    digest = store.write("snapshot-00000000-000000000000", whole.service.state_dict(), made_by={})
+    digest = store.write("snapshot-00000000-000000000000", whole.service.state.state_dict(), made_by={})
     again = World(tiny, partitions=1, log=whole.log, **sections)
-    again.service.load_state_dict(store.load("snapshot-00000000-000000000000", digest).state)
+    again.service.state.load_state_dict(store.load("snapshot-00000000-000000000000", digest).state)
     again.source.seek(whole.service.source.positions())
     assert again.service.champion_step == held
     before = len(whole.predictions())
@@ -116,5 +116,5 @@ def test_a_held_champion_is_what_is_served_told_and_written_down(tiny, tmp_path,
     assert after(again) == after(whole)
     for world in (whole, again):
         world.service.measures.served.champion.follow()
-        assert "champion" not in world.service.state_dict()
+        assert "champion" not in world.service.state.state_dict()
         assert world.service.champion_step == world.service.learner.step
