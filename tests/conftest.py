@@ -23,8 +23,10 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from streamlearn.core.threads import spin_briefly
 from tests.kafka.broker import Broker, NotInstalledError
 
+spin_briefly()  # as the commands do: tests run beside brokers
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that wants a model from a hub fails at once
 
 DEBIAN_PACKAGES = {"promtool": "prometheus"}  # where a program's package is not called like the program

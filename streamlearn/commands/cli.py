@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from streamlearn.core.errors import StreamlearnError
+from streamlearn.core.threads import spin_briefly, told
 
 if TYPE_CHECKING:
     from streamlearn.core.logs import Level
@@ -239,7 +240,9 @@ def config_show(config: ConfigFile, sets: Sets = None) -> None:
     """Print the whole effective configuration, each value with where it comes from. Secrets are hidden."""
     from streamlearn.config.settings import load
 
-    typer.echo(load(config, sets or []).show())
+    settings = load(config, sets or [])
+    typer.echo(settings.show())
+    typer.echo(f"# {told(settings.root.model.threads)}")
 
 
 @config_app.command("check", epilog="Example: streamlearn config check support.yaml")
@@ -298,6 +301,7 @@ def doctor(
 
 def main() -> NoReturn:
     """Run the command line: one message for an error, never a traceback; exit codes as the contract has them."""
+    spin_briefly()
     try:
         app()  # which tells of a wrong call by itself, and exits
     except StreamlearnError as error:

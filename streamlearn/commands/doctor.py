@@ -14,6 +14,7 @@ from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError, StreamlearnError
+from streamlearn.core.threads import told
 from streamlearn.model.loading import load as load_model
 from streamlearn.service.connections import JOURNAL, client_settings
 from streamlearn.stream.kafka.admin import Admin
@@ -37,6 +38,7 @@ def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:
         "broker": lambda: _broker(settings),
         "topics": lambda: _topics(settings, fix=fix),
         "model": lambda: _model(settings),
+        "processors": lambda: told(settings.root.model.threads),
         "folder": lambda: _folder(settings),
         "metrics": lambda: _port(settings),
         **({"warm start": lambda: _warm_start(settings)} if settings.root.warm_start is not None else {}),

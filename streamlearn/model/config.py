@@ -21,5 +21,7 @@ class ModelConfig(Config):
         "auto",
         description="Of the forward pass; auto is bfloat16 where the device is good at it. Weights are float32.",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads of a forward pass; all cores where not set.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a forward pass; all that the process may use where not set."
+    )
     max_length: int = Field(128, ge=4, le=8192, description="Tokens of a text that are read; the rest is cut off.")

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from transformers.utils import logging as transformers_logging
 
 from streamlearn.core.errors import ConfigError
+from streamlearn.core.threads import threads
 from streamlearn.model.config import ModelConfig
 from streamlearn.model.head import GrowingLinear
 from streamlearn.model.model import Model
@@ -36,8 +37,9 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
         ConfigError: there is no such model, its digest is another one, or the device is not there.
     """
     device = _device(config.device)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    number = threads(torch.get_num_threads()) if config.threads is None else config.threads
+    if number != torch.get_num_threads():
+        torch.set_num_threads(number)
     source = resolve(config)
     options: dict[str, Any] = {"revision": config.revision} if config.revision and source == config.name else {}
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
