@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from streamlearn.observability.status import Dashboard, state
+from streamlearn.observability.summary import summary
 from tests.world import World, labelled
 
 COUNTS = {"events", "predictions", "labels", "dead_letters", "forget_requests", "learner_step", "champion_step"}
@@ -37,7 +38,7 @@ def world(tiny):
 
 
 def test_the_fields_of_the_summary_stay(world):
-    shown = world.service.summary()
+    shown = summary(world.service)
     assert set(shown) == {*SUMMARY, "this_run"}
     assert set(shown["this_run"]) == SUMMARY
     assert set(shown["samples_learned"]) == set(shown["this_run"]["samples_learned"]) == {"new", "replay"}
