@@ -4,29 +4,25 @@
 """
 
 import math
-from collections import Counter
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from streamlearn.core.refusal import Reason
-from streamlearn.observability.figures import ABSTAINED, Entry, Figure, HistogramEntry, by_label, drift, fractions, mean
-
-if TYPE_CHECKING:
-    from streamlearn.service.loop import Service
+from streamlearn.observability.figures import (
+    Entry,
+    Figure,
+    HistogramEntry,
+    by_label,
+    drift,
+    fractions,
+    mean,
+    memory,
+    predictions,
+)
 
 REASONS = get_args(Reason)  # each from the start: a series that begins at 1 hides its first rise
 OUTCOMES = (
     *("learned", "probe", "discarded", "held_back", "expired", "forgotten", "duplicate", "correction", "orphan"),
 )
-
-
-def _predictions(service: "Service") -> Counter[str]:
-    counts = service.totals.predictions.copy()
-    return by_label(service, {ABSTAINED if label is None else label: count for label, count in counts.items()})
-
-
-def _memory(service: "Service") -> Counter[str]:
-    names, counts = list(service.learner.task.groups), service.learner.memory.counts()
-    return by_label(service, {name: counts.get(number, 0) for number, name in enumerate(names)})
 
 
 CATALOGUE: tuple[Entry, ...] = (
@@ -42,7 +38,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "predictions",
         "counter",
         "Predictions published, by predicted label; an empty one: the model abstained.",
-        _predictions,
+        predictions,
         ("label",),
         summary="predictions",
         page="predictions",
@@ -282,7 +278,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "memory_samples",
         "gauge",
         "Samples in the replay memory, by label.",
-        _memory,
+        memory,
         ("label",),
         page="memory_samples",
         row="memory",

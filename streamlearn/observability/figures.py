@@ -93,6 +93,18 @@ def fractions(service: "Service", values: Mapping[str, float]) -> dict[str, floa
     return {apart(label): value for label, value in values.items() if label in own}
 
 
+def predictions(service: "Service") -> Counter[str]:
+    """Return how often each label was predicted."""
+    counts = service.totals.predictions.copy()
+    return by_label(service, {ABSTAINED if label is None else label: count for label, count in counts.items()})
+
+
+def memory(service: "Service") -> Counter[str]:
+    """Return the samples of each label in the replay memory."""
+    names, counts = list(service.learner.task.groups), service.learner.memory.counts()
+    return by_label(service, {name: counts.get(number, 0) for number, name in enumerate(names)})
+
+
 def mean(histogram: Histogram) -> float:
     """Return the mean of what was observed; nan where nothing was."""
     count = sum(histogram.counts)

@@ -66,7 +66,7 @@ def test_columns_have_one_length():
 
 def test_labels_are_bounded_and_carry_their_figures():
     service = FakeService(max_labels=2)
-    service.learner.task.labels.extend(["a", "b", "c"])
+    service.learner.task.groups.extend(["a", "b", "c"])
     service.learner.memory.by_label = {0: 5, 2: 9}
     service.measures.probes.by_label, service.measures.probes.forgotten = (
         {"a": 0.5, "c": 1.0},
