@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from streamlearn.core.timing import Stages
-from streamlearn.evaluation.drift import Reading
+from streamlearn.evaluation.drift.monitor import Reading
 from streamlearn.service.lifecycle import Lifecycle
 from streamlearn.service.totals import Totals
 from streamlearn.stream.events import Event, Prediction

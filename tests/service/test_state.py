@@ -95,8 +95,8 @@ def test_a_held_champion_is_what_is_served_told_and_written_down(tiny, tmp_path,
     later = whole.predictions()[learned:]
     assert {each["champion_step"] for each in later} == {held}
     assert later[-1]["model_step"] > held
-    summary = whole.service.summary()
-    assert (summary["champion_step"], summary["learner_step"]) == (held, whole.service.learner.step)
+    told = summary(whole.service)
+    assert (told["champion_step"], told["learner_step"]) == (held, whole.service.learner.step)
 
     store = Snapshots(str(tmp_path / "snapshots"))
     digest = store.write("snapshot-00000000-000000000000", whole.service.state.state_dict(), made_by={})
