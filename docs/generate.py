@@ -23,7 +23,8 @@ from streamlearn.config.schema import schema as config_schema
 from streamlearn.config.tree import Root
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
-from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS, Entry, HistogramEntry
+from streamlearn.observability.catalogue import CATALOGUE, HISTOGRAMS
+from streamlearn.observability.figures import Entry, HistogramEntry
 from streamlearn.stream.payloads import DeadLetterHeaders, EventPayload, LabelPayload, PredictionPayload
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -51,8 +52,9 @@ wrong, and `streamlearn config schema` prints the [JSON Schema](../schemas/confi
 
 METRICS = """\
 `/metrics` serves these on `metrics.host` and `metrics.port`. Units are base units; a measure that has no value yet is
-left out. Values of `label` are bounded by `metrics.max_labels`: the rest is counted as `other`. A histogram has the
-series `_bucket`, `_sum` and `_count`."""
+left out. Values of `label` are bounded by `metrics.max_labels`, pairs of `slice` and `value` to 100: the rest is
+counted as `other`. A class, slice or value of your own that is called `other` is shown as `other_`, one called `other_`
+as `other__`, and so on. A histogram has the series `_bucket`, `_sum` and `_count`."""
 
 
 def files() -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from streamlearn.durability import failpoints, journal
 from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
+from streamlearn.observability.summary import summary
 from streamlearn.service.assembly import assemble
 from streamlearn.service.recovery import Recovery
 from streamlearn.service.snapshot_keeper import SnapshotKeeper
@@ -171,9 +172,9 @@ def plan_of(past):
 
 def image(service):
     """All that is to be the same."""
-    summary = service.summary()
+    told = summary(service)
     names = ("events", "predictions", "labels", "dead_letters", "learner_step", "samples_learned", "weights_sha256")
-    return {name: summary[name] for name in (*names, "prequential_accuracy", "forgetting")}
+    return {name: told[name] for name in (*names, "prequential_accuracy", "forgetting")}
 
 
 @contextmanager

@@ -231,6 +231,14 @@ def _kept() -> Sequence[Panel]:
             "coarse accuracy, and counts for *Forgetting* from 20 on.",
             wrong="too few: wait, or keep more of them (section `probes` of the configuration).",
         ),
+        lines(
+            "Classes without probes",
+            "short",
+            [(metric("labels_without_probes"), "classes")],
+            shows="Classes that have no probes, since there is no room for more: what they forget is not measured.",
+            wrong="raise `probes.capacity`, or lower `probes.per_label`, in a learner that begins anew.",
+            steps=((None, GREEN), (1, YELLOW)),
+        ),
         gauges(
             "Samples in memory by class",
             "short",

@@ -1,6 +1,6 @@
 """PromQL over the exporter's catalogue: a metric that nobody exports cannot be asked for."""
 
-from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS
+from streamlearn.observability.catalogue import CATALOGUE, HISTOGRAMS
 
 SELECTED = ('job=~"$job"', 'instance=~"$instance"')
 

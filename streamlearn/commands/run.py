@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from streamlearn.commands.process import lock, lock_folder, signals
 from streamlearn.config.ignored import ignored
@@ -17,6 +18,7 @@ from streamlearn.core.garbage import spared
 from streamlearn.core.logs import setup as setup_logs
 from streamlearn.durability import failpoints
 from streamlearn.observability.status import Dashboard
+from streamlearn.observability.summary import counts, summary
 from streamlearn.observability.web import serve
 from streamlearn.service.assembly import assemble
 from streamlearn.service.connections import Connections, connected, reach
@@ -61,22 +63,26 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         if root.metrics.enabled:
             address = stack.enter_context(serve(service, root.metrics.host, root.metrics.port, dashboard))
             log.info("status page on %s, metrics on %s/metrics", address, address)
-        live(service, connections, dashboard, limits)  # 4
-        summary = service.summary()  # 5
+        since = live(service, connections, dashboard, limits)  # 4
+        told = summary(service, since)  # 5
     if json_output:
-        sys.stdout.write(json.dumps(summary) + "\n")
+        sys.stdout.write(json.dumps(told) + "\n")
 
 
-def live(service: Service, connections: Connections, dashboard: Dashboard, limits: Limits) -> None:
+def live(service: Service, connections: Connections, dashboard: Dashboard, limits: Limits) -> dict[str, Any]:
     """Go back to where the last learner stopped, turn the loop, and write a last snapshot.
+
+    Returns what was counted when the past was restored: what came after it is this run's.
 
     Raises:
         FencedError: another learner has taken over, whichever commit found it out.
         StreamlearnError: anything else; a restart may go on.
     """
     with connections.fenced_or_not():
-        if not connections.restore(service):
-            return
+        restored = connections.restore(service)
+        since = counts(service)
+        if not restored or not connections.warm_up(service):
+            return since
         topics = service.root.kafka.topics
         log.info(
             "reading %s (%d partitions); predictions go to %s",
@@ -95,6 +101,7 @@ def live(service: Service, connections: Connections, dashboard: Dashboard, limit
         report.say()
         if service.keeper is not None:
             service.keeper.save(service.clock())
+    return since
 
 
 class Reporter:

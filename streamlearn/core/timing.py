@@ -2,9 +2,8 @@
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +20,6 @@ class Histogram:
         self.bounds = tuple(bounds)
         self.counts = [0] * (len(self.bounds) + 1)
         self.sum = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts and their sum."""
-        return {"counts": list(self.counts), "sum": self.sum}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the counts of a histogram with the same bounds; other bounds begin anew."""
-        if len(state["counts"]) == len(self.counts):
-            self.counts, self.sum = list(state["counts"]), float(state["sum"])
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count an observation, or several of the same value."""

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from streamlearn.core.other import OTHER, apart
 from streamlearn.core.target import Judge, Measure, Rows, Target
 
 BINS = 15  # of confidence, for the expected calibration error
-OTHER = "other"  # the value that slices past the bound are counted under
 ONE = 1 << 40  # shares are summed as integers of this unit: what leaves the window takes away what it brought
 
 Pair = tuple[str, str]
@@ -49,7 +49,7 @@ class Prequential:
         measure: the task's own figures; one that is empty.
         max_slices: how many pairs of slice and value have figures of their own. They are kept once met, so that their
             number is bounded over the whole life. Later pairs count as (slice, "other"), or as ("other", "other")
-            where the slice has no pair of its own either.
+            where the slice has no pair of its own either: a slice or value of that name is kept apart.
     """
 
     def __init__(self, window: int, judge: Judge, measure: Measure, *, max_slices: int = 100) -> None:
@@ -211,6 +211,7 @@ class Prequential:
 
     def _pair(self, pair: Pair) -> Pair:
         """Return what the pair is counted under; a new one gets figures of its own while there is room."""
+        pair = apart(pair[0]), apart(pair[1])
         if pair in self._pairs:
             return pair
         if len(self._pairs) < self.max_slices:

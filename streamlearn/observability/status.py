@@ -23,138 +23,25 @@ no value yet. Event ids are never in it; texts and their labels only where `web.
 import math
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from streamlearn import __version__
-from streamlearn.core.target import Target
-from streamlearn.stream.events import Event, Prediction
+from streamlearn.core.other import apart
+from streamlearn.observability.catalogue import CATALOGUE, SHOWN
+from streamlearn.observability.figures import Entry, Figure, drift, own_labels
+from streamlearn.observability.history import SAMPLE_SECONDS, History, Point, Recent, rate
 
 if TYPE_CHECKING:
     from streamlearn.service.loop import Service
     from streamlearn.service.turn import Turn
 
-SAMPLE_SECONDS = 1.0
 RATE_SAMPLES = 10  # what "events a second" looks back on
 DETECTIONS = 100
-RECENT = 50
-TEXT = 300  # characters of a text that are shown
 
-Signal = tuple[str, str]  # detector and signal
-
-
-class Point(NamedTuple):
-    """The service at a moment: counts since its start, measures as they were, None where there is none yet."""
-
-    time: float
-    events: int
-    labels: int
-    dead_letters: int
-    accuracy: float | None
-    kappa: float | None
-    forgetting: float | None
-    lag: int
-    known_labels: int
-    learner_step: int
-    drift: Mapping[Signal, float]  # statistic over threshold: 1 is where drift is called
-
-
-class History:
-    """A series of points that covers any length of time: at most `points`, one for each interval of `seconds`.
-
-    Once there is one more, the interval doubles and the points of what is then the same interval become one. Of several
-    points the last one stays, so rates between points remain exact means; of drift the peak stays.
-
-    Args:
-        start: the service when the history begins; not a point of it, but where the first rates count from.
-        seconds: the interval to begin with.
-        points: how many there are at most.
-    """
-
-    def __init__(self, start: Point, seconds: float = SAMPLE_SECONDS, points: int = 600) -> None:
-        assert points >= 2, "two points make a line"
-        self.start, self.seconds, self.most = start, seconds, points
-        self._points: tuple[Point, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self._points)
-
-    def add(self, point: Point) -> None:
-        """Take in a point. One whose clock was set back counts as taken when the last one was."""
-        if self._points and point.time < self._points[-1].time:
-            point = point._replace(time=self._points[-1].time)
-        points = [*self._points[:-1], *self._merged([*self._points[-1:], point])]
-        while len(points) > self.most:
-            self.seconds *= 2
-            points = self._merged(points)
-        self._points = tuple(points)  # replaced in one go: other threads read it
-
-    def columns(self) -> dict[str, Any]:
-        """Return the points as columns.
-
-        seconds                             the interval
-        time                                when each interval was last looked at
-        events_per_second, labels_per_second  mean since the point before
-        accuracy, kappa, forgetting, lag, known_labels, learner_step, dead_letters (since the start)
-        drift                               [{detector, signal, ratio: column}]
-        """
-        points = self._points
-        before = (self.start, *points)
-        signals = sorted({signal for point in points for signal in point.drift})
-        plain = ("time", "accuracy", "kappa", "forgetting", "lag", "known_labels", "learner_step", "dead_letters")
-        return {
-            "seconds": self.seconds,
-            **{name: [getattr(point, name) for point in points] for name in plain},
-            "events_per_second": [
-                _rate(b.events - a.events, b.time - a.time) for a, b in zip(before, points, strict=False)
-            ],
-            "labels_per_second": [
-                _rate(b.labels - a.labels, b.time - a.time) for a, b in zip(before, points, strict=False)
-            ],
-            "drift": [
-                {"detector": detector, "signal": signal, "ratio": [p.drift.get((detector, signal)) for p in points]}
-                for detector, signal in signals
-            ],
-        }
-
-    def _merged(self, points: Sequence[Point]) -> list[Point]:
-        merged: list[Point] = []
-        for point in points:
-            if merged and point.time // self.seconds == merged[-1].time // self.seconds:
-                peaks = {
-                    signal: max(ratio, merged[-1].drift.get(signal, ratio)) for signal, ratio in point.drift.items()
-                }
-                merged[-1] = point._replace(drift={**merged[-1].drift, **peaks})
-            else:
-                merged.append(point)
-        return merged
-
-
-class Recent:
-    """The latest predictions with text and label, for owners who want to see them on the page."""
-
-    def __init__(self, size: int = RECENT) -> None:
-        self.size = size
-        self._rows: deque[tuple[Event, Prediction, float]] = deque(maxlen=size)
-
-    def add(self, events: Sequence[Event], predictions: Sequence[Prediction], now: float) -> None:
-        """Take in the last rows of a turn."""
-        self._rows.extend(zip(events[-self.size :], predictions[-self.size :], repeat(now)))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows, the latest last; long texts are cut."""
-        return [
-            {
-                "time": now,
-                "text": event.text if len(event.text) <= TEXT else event.text[:TEXT] + "…",
-                "label": event.label,
-                "predicted": prediction.label,
-                "score": prediction.score,
-                "outcome": _outcome(event.label, prediction),
-            }
-            for event, prediction, now in self._rows.copy()
-        ]
+PAGE: Mapping[str, Entry | Figure] = {each.page: each for each in SHOWN if each.page is not None}
+ROW: Mapping[str, Entry] = {each.row: each for each in CATALOGUE if each.row is not None}
+METRIC: Mapping[str, Entry] = {each.name: each for each in CATALOGUE}
 
 
 class Dashboard:
@@ -203,29 +90,24 @@ class Dashboard:
         latest = list(self._latest.copy())
         first, last = latest[0], latest[-1]
         seconds = last.time - first.time
-        return _rate(last.events - first.events, seconds), _rate(last.labels - first.labels, seconds)
+        return rate(last.events - first.events, seconds), rate(last.labels - first.labels, seconds)
 
 
 def sample(service: "Service", now: float) -> Point:
     """Return the service as a point of the history."""
-    totals = service.totals
-    drift = {}
-    for reading in service.measures.monitor.readings() if service.measures.monitor is not None else ():
-        ratio = _ratio(reading.statistic, reading.threshold)
-        if ratio is not None:
-            drift[reading.detector, reading.signal] = ratio
+    ratios = {signal: _ratio(*read) for signal, read in drift(service).items()}
     return Point(
         time=round(now, 1),
-        events=totals.events,
-        labels=service.measures.prequential.count,
-        dead_letters=totals.dead_letters.total(),
-        accuracy=_known(service.measures.prequential.accuracy),
-        kappa=_known(service.measures.prequential.figures().get("kappa", math.nan)),
-        forgetting=_known(service.measures.probes.forgetting),
-        lag=sum(service.source.lag().values()),
-        known_labels=len(service.learner.task.groups),
+        events=_count("events", service),
+        labels=_count("labelled", service),
+        dead_letters=_count("dead_letters", service),
+        accuracy=_figure("accuracy", service),
+        kappa=_figure("kappa", service),
+        forgetting=_figure("forgetting", service),
+        lag=_count("lag", service),
+        known_labels=_count("known_labels", service),
         learner_step=service.learner.step,
-        drift=drift,
+        drift={signal: ratio for signal, ratio in ratios.items() if ratio is not None},
     )
 
 
@@ -233,6 +115,7 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
     """Return all that the page shows, in JSON values; see the head of this module."""
     root, learner = service.root, service.learner
     topics = root.kafka.topics
+    events_per_second, labels_per_second = dashboard.rates() if dashboard else (None, None)
     lag = service.source.lag()
     return {
         "name": root.name,
@@ -254,10 +137,14 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
             "step": learner.step,
             "champion_step": service.champion_step,
         },
-        "now": _figures(service, dashboard, sum(lag.values())),
+        "now": {
+            **{name: _figure(name, service) for name in PAGE},
+            "events_per_second": events_per_second,
+            "labels_per_second": labels_per_second,
+        },
         "labels": _labels(service),
-        "outcomes": dict(service.totals.labels.copy()),
-        "dead_letters": dict(service.totals.dead_letters.copy()),
+        "outcomes": _by_value("labels", service),
+        "dead_letters": _by_value("dead_letters", service),
         "drift": _drift(service),
         "detections": list(dashboard.detections.copy()) if dashboard else [],
         "lag": [
@@ -278,89 +165,50 @@ def status(service: "Service") -> str:
     return life.phase.value
 
 
-def _figures(service: "Service", dashboard: Dashboard | None, lag: int) -> dict[str, float | None]:
-    totals, prequential, probes = service.totals, service.measures.prequential, service.measures.probes
-    events_per_second, labels_per_second = dashboard.rates() if dashboard else (None, None)
-    return {
-        "events": totals.events,
-        "predictions": totals.predictions.total(),
-        "abstentions": totals.predictions[None],
-        "novel": totals.novel,
-        "labelled": prequential.count,
-        "dead_letters": totals.dead_letters.total(),
-        "events_per_second": events_per_second,
-        "labels_per_second": labels_per_second,
-        "lag": lag,
-        "window": service.root.metrics.window,
-        "accuracy": _known(prequential.accuracy),
-        "total_accuracy": _known(prequential.total_accuracy),
-        "kappa": _known(prequential.figures().get("kappa", math.nan)),
-        "loss": _known(prequential.loss),
-        "calibration_error": _known(prequential.calibration_error),
-        "coverage": _known(prequential.coverage),
-        "answered_accuracy": _known(prequential.answered_accuracy),
-        "forgetting": _known(probes.forgetting),
-        "backward_transfer": _known(probes.backward_transfer),
-        "forward_transfer": _known(probes.forward_transfer),
-        "negative_flip_ratio": _known(probes.negative_flip_ratio),
-        "probes": sum(probes.counts().values()),
-        "known_labels": len(service.learner.task.groups),
-        "memory_samples": len(service.learner.memory),
-        "memory_capacity": service.learner.memory.capacity,
-        "waiting_samples": len(service.learner.waiting),
-        "pending_events": len(service.intake.joiner.pending),
-        "early_labels": len(service.intake.joiner.early),
-        "expired_events": totals.expired.total(),
-        "duplicate_events": totals.duplicates,
-        "forget_requests": totals.forgets,
-        "label_delay_seconds": _known(totals.delay.sum / delays) if (delays := sum(totals.delay.counts)) else None,
-        "samples_learned": totals.samples_new,
-        "samples_rehearsed": totals.samples_replayed,
-    }
+def _figure(name: str, service: "Service") -> float | None:
+    reading = PAGE[name].read(service)
+    return _known(sum(reading.values()) if isinstance(reading, Mapping) else reading)
+
+
+def _count(name: str, service: "Service") -> int:
+    return int(_figure(name, service) or 0)
+
+
+def _by_value(name: str, service: "Service") -> dict[Any, float]:
+    """Return a metric by the values of its labels."""
+    reading = METRIC[name].read(service)
+    assert isinstance(reading, Mapping)
+    return dict(reading)
 
 
 def _labels(service: "Service") -> list[dict[str, Any]]:
-    memory, predictions = service.learner.memory.counts(), service.totals.predictions.copy()
-    accuracy, forgetting = service.measures.probes.accuracy(), service.measures.probes.class_forgetting()
+    columns = {name: _by_value(entry.name, service) for name, entry in ROW.items()}
+    missing = {name: 0 if entry.kind == "counter" else None for name, entry in ROW.items()}
     return [
-        {
-            "label": label,
-            "memory": memory.get(number, 0),
-            "probe_accuracy": _known(accuracy.get(label)),
-            "forgetting": _known(forgetting.get(label)),
-            "predictions": predictions.get(label, 0),
-        }
-        for number, label in enumerate(service.learner.task.groups[: service.root.metrics.max_labels])
+        {"label": label, **{name: _known(column.get(apart(label), missing[name])) for name, column in columns.items()}}
+        for label in own_labels(service)
     ]
 
 
 def _drift(service: "Service") -> list[dict[str, Any]]:
-    if service.measures.monitor is None:
-        return []
-    totals = service.measures.monitor.totals()
+    called = _by_value("drift_detections", service)
     return [
         {
-            "detector": each.detector,
-            "signal": each.signal,
-            "statistic": _known(each.statistic),
-            "threshold": _known(each.threshold),
-            "ratio": _ratio(each.statistic, each.threshold),
-            "detections": totals.get((each.detector, each.signal), 0),
+            "detector": detector,
+            "signal": signal,
+            "statistic": _known(statistic),
+            "threshold": _known(threshold),
+            "ratio": _ratio(statistic, threshold),
+            "detections": called.get((detector, signal), 0),
         }
-        for each in service.measures.monitor.readings()
+        for (detector, signal), (statistic, threshold) in drift(service).items()
     ]
 
 
-def _outcome(label: Target | None, prediction: Prediction) -> str:
-    if prediction.abstained:
-        return "abstained"
-    if label is None:
-        return "unlabelled"
-    return "right" if label == prediction.label else "wrong"
-
-
 def _known(value: float | None) -> float | None:
-    """Return the value to five digits, which is more than a page shows; None for what is no number."""
+    """Return the value to five digits, which is more than a page shows, a whole number as it is; None for none."""
+    if isinstance(value, int):
+        return value
     return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
 
 
@@ -368,7 +216,3 @@ def _ratio(statistic: float, threshold: float) -> float | None:
     """What is below 0, a change that is not called drift, reads 0; what is not known stays so."""
     ratio = _known(statistic / threshold) if threshold else None
     return None if ratio is None else max(0.0, ratio)
-
-
-def _rate(count: int, seconds: float) -> float | None:
-    return float(f"{count / seconds:.4g}") if seconds > 0 else None

@@ -74,8 +74,7 @@ class Connections:
     retention: Mapping[str, float]
 
     def restore(self, service: Service) -> bool:
-        """Bring the service to where the last one stopped, and let it write snapshots from now on; one at the beginning
-        of its life does its warm start.
+        """Bring the service to where the last one stopped, and let it write snapshots from now on.
 
         Returns whether that came to its end: a service that is told to stop meanwhile has nothing to write down.
 
@@ -84,7 +83,7 @@ class Connections:
         """
         if self.recovery is None:
             log.warning("the embedded broker forgets everything, so nothing that is learned is kept either")
-            return self.warm.begin(service)
+            return True
         if not self.recovery.run(service):
             return False
         now = service.clock()
@@ -104,6 +103,10 @@ class Connections:
         service.keep(keeper)
         if self.recovery.lost:  # accepted once, and settled by a snapshot that needs nothing of what is gone
             keeper.save(now)
+        return True
+
+    def warm_up(self, service: Service) -> bool:
+        """Let a service at the beginning of its life do its warm start; return as `restore` does."""
         return self.warm.begin(service)
 
     @contextmanager

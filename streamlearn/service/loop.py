@@ -5,10 +5,9 @@ ARCHITECTURE.md.
 """
 
 import logging
-import math
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -91,7 +90,6 @@ class Service:
         self.patience = Patience(root.learner.max_wait_seconds, clock, self.timer)
         self.state = State(learner, measures, intake, self.totals, self.requests, self.patience, self.lifecycle)
         self.keeper: SnapshotKeeper | None = None
-        self._began = self._counts()
         self._answer = CrashIsolation(root.model.name)
         self._advice = Advice(root)
         self._dead_letter_bytes = publisher.outlet.max_bytes(root.kafka.topics.dead_letters)
@@ -101,8 +99,7 @@ class Service:
         self.publisher.writer = writer
 
     def begin(self) -> None:
-        """Nothing of the past is left to be applied again: what is done from now on is this run's."""
-        self._began = self._counts()
+        """Nothing of the past is left to be applied again."""
         self.patience.resume(self.patience.since)  # it counts from the past, and not from when that was learned again
         self.lifecycle.catch_up()
 
@@ -303,36 +300,6 @@ class Service:
         """The step of the served weights."""
         return self.measures.served.champion.weights.step
 
-    def summary(self) -> dict[str, Any]:
-        """Return the fields of `--json`: lifetime totals, and the same under `this_run`."""
-        accuracy, forgetting = self.measures.prequential.total_accuracy, self.measures.probes.forgetting
-        counts = self._counts()
-        others = {
-            "known_labels": len(self.learner.task.groups),
-            "pending_events": len(self.intake.joiner.pending),
-            "early_labels": len(self.intake.joiner.early),
-            "prequential_accuracy": None if math.isnan(accuracy) else accuracy,
-            "forgetting": None if math.isnan(forgetting) else forgetting,
-            "weights_sha256": self.learner.sha256(),
-            "seconds": time.monotonic() - self.lifecycle.started_at,
-            "stage_seconds": self.stages.seconds(),
-            "device": str(self.learner.model.device),
-        }
-        return {**counts, **others, "this_run": {**_difference(counts, self._began), **others}}
-
-    def _counts(self) -> dict[str, Any]:
-        totals = self.totals
-        return {
-            "events": totals.events,
-            "predictions": totals.predictions.total(),
-            "labels": dict(totals.labels),
-            "dead_letters": dict(totals.dead_letters),
-            "forget_requests": totals.forgets,
-            "learner_step": self.learner.step,
-            "champion_step": self.champion_step,
-            "samples_learned": {"new": totals.samples_new, "replay": totals.samples_replayed},
-        }
-
     def _predictions(self, events: Sequence[Event], reply: Reply) -> list[Prediction]:
         serving = self.root.serving
         made = predictions(
@@ -399,15 +366,3 @@ class Service:
                     self.totals.steps_skipped + self.learner.step,
                 )
         return updates
-
-
-def _difference(counts: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Subtract the counts before, in nested mappings too; what did not happen in between is left out there."""
-    result: dict[str, Any] = {}
-    for key, value in counts.items():
-        if isinstance(value, Mapping):
-            inner = _difference(value, before.get(key, {}))
-            result[key] = {name: count for name, count in inner.items() if count or name in {"new", "replay"}}
-        else:
-            result[key] = value - before.get(key, 0)
-    return result

@@ -7,6 +7,7 @@ import torch
 
 from streamlearn.commands.inspect import describe, inspect, load, older
 from streamlearn.core.errors import ConfigError
+from streamlearn.observability.summary import summary
 from tests.past import Past, event, send
 
 FIELDS = {"step", "journal_seq", "weights_sha256", "labels", "memory", "offsets", "pending", "made_by"}
@@ -22,9 +23,9 @@ def test_a_folder_stands_for_its_newest_snapshot(tiny, tmp_path, capsys):
     past.lives(2, 20)
     inspect(str(past.folder), sample_id=None, json_output=True)
     found = json.loads(capsys.readouterr().out)
-    summary = past.service.summary()
+    told = summary(past.service)
     assert set(found) >= FIELDS
-    assert (found["step"], found["weights_sha256"]) == (summary["learner_step"], summary["weights_sha256"])
+    assert (found["step"], found["weights_sha256"]) == (told["learner_step"], told["weights_sha256"])
     assert sum(found["memory"]["by_label"].values()) == found["memory"]["samples"] == 12
     assert sum(found["offsets"].values()) == 40
     first, last = past.service.keeper.snapshots.names()

@@ -18,7 +18,7 @@ from streamlearn.config.schema import schema
 from streamlearn.config.settings import load
 from streamlearn.config.tree import Root
 from streamlearn.core.registry import ComponentSpec
-from streamlearn.observability.exporter import CATALOGUE, HISTOGRAMS
+from streamlearn.observability.catalogue import CATALOGUE, HISTOGRAMS
 from streamlearn.serving import hugging_face as pretrained
 from tests.learners import build, stream
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlearn.core.other import apart
 from streamlearn.core.scores import CERTAINLY_WRONG
 from streamlearn.core.scores import loss as loss_of
 from streamlearn.evaluation.prequential import Prequential, expected_calibration_error
@@ -75,8 +76,8 @@ def test_calibration_and_slices_equal_the_definition(entries, size):
         if confidence is not None:
             n = max((m for m in range(15) if confidence > m / 15), default=0)
             bins.setdefault(n, []).append((predicted == label, confidence))
-        for pair in own.items():
-            slices.setdefault(pair, []).append(predicted == label)
+        for name, value in own.items():
+            slices.setdefault((name, apart(value)), []).append(predicted == label)
     total = sum(map(len, bins.values()))
     gaps = [len(of) / total * abs(mean(x for x, _ in of) - mean(c for _, c in of)) for of in bins.values()]
     assert prequential.calibration_error == pytest.approx(sum(gaps) if total else math.nan, abs=1e-9, nan_ok=True)
@@ -118,6 +119,16 @@ def test_slices_past_the_bound_count_as_other():
     update(prequential, "a", "a", 1, slices={"region": "eu"})
     update(prequential, "a", "b", 1, slices={"region": "us", "plan": "pro", "tier": "1"})
     assert prequential.slice_accuracy() == {("region", "eu"): 1, ("region", "other"): 0, ("other", "other"): 0}
+
+
+def test_a_slice_that_is_called_other_is_not_mixed_with_the_rest():
+    prequential = prequential_of(10, max_slices=3)
+    for slices in ({"region": "other"}, {"other": "other"}, {"other": "eu"}):
+        update(prequential, "a", "a", 1, slices=slices)
+    update(prequential, "a", "b", 1, slices={"region": "us", "other": "us", "tier": "1"})
+    own = {("region", "other_"): 1, ("other_", "other_"): 1, ("other_", "eu"): 1}
+    rest = {("region", "other"): 0, ("other_", "other"): 0, ("other", "other"): 0}
+    assert prequential.slice_accuracy() == own | rest
 
 
 def test_a_confidence_that_is_none_or_nan_is_left_out():

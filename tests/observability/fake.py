@@ -4,11 +4,11 @@ import math
 import time
 from collections import Counter
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 
 from streamlearn.core.timing import Stages
+from streamlearn.evaluation.drift.monitor import Reading
 from streamlearn.service.lifecycle import Lifecycle
 from streamlearn.service.totals import Totals
 from streamlearn.stream.events import Event, Prediction
@@ -65,13 +65,6 @@ INTENTS = [
 ]
 
 
-class Reading(NamedTuple):
-    detector: str
-    signal: str
-    statistic: float
-    threshold: float
-
-
 class Probes:
     def __init__(self):
         self.forgetting = self.backward_transfer = self.forward_transfer = self.negative_flip_ratio = math.nan
@@ -104,21 +97,12 @@ class Memory:
     def __init__(self):
         self.by_label = {}
 
-    def __len__(self):
-        return sum(self.by_label.values())
-
     def counts(self):
         return self.by_label
 
 
-class Labels(list):
-    @property
-    def names(self):
-        return list(self)
-
-
 class FakeService:
-    """What `streamlearn.state` and `streamlearn.web` read of a service."""
+    """What the status page reads of a service, and the metrics that it shows."""
 
     def __init__(self, *, show_payloads=False, max_labels=200, events="support-tickets", labels=None):
         self.now = 1_764_000_000.0
@@ -137,21 +121,13 @@ class FakeService:
         )
         self.totals, self.stages = Totals(), Stages()
         figures = {"kappa": math.nan}
-        prequential = SimpleNamespace(
-            count=0,
-            accuracy=math.nan,
-            total_accuracy=math.nan,
-            coverage=math.nan,
-            answered_accuracy=math.nan,
-            figures=lambda: figures,
-            loss=math.nan,
-            calibration_error=math.nan,
-        )
+        measured = ("accuracy", "total_accuracy", "coverage", "answered_accuracy", "loss", "calibration_error")
+        prequential = SimpleNamespace(count=0, figures=lambda: figures, **dict.fromkeys(measured, math.nan))
         self.learner = SimpleNamespace(
             step=0,
             waiting=[],
             memory=Memory(),
-            task=SimpleNamespace(labels=(known := Labels()), groups=known),
+            task=SimpleNamespace(groups=[]),
             model=SimpleNamespace(device="cpu"),
         )
         self.measures = SimpleNamespace(prequential=prequential, probes=Probes(), monitor=Monitor())
@@ -182,7 +158,7 @@ def row(text, label, predicted, score=0.9):
 def story(service, dashboard, seconds=900, *, drift_at=0.62):
     """Tell the dashboard a stream: classes come, accuracy climbs, the world drifts, and the model learns again."""
     rng = np.random.default_rng(7)
-    labels, totals, probes = service.learner.task.labels, service.totals, service.measures.probes
+    labels, totals, probes = service.learner.task.groups, service.totals, service.measures.probes
     service.publisher.commits["committed"] += 1
     accuracy, called = 0.1, False
     for second in range(seconds):

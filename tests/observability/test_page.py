@@ -187,7 +187,7 @@ def test_before_the_first_event_it_says_what_to_do(empty, visit):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_the_screen_and_can_be_read(told, visit, width, scheme):
     service, dashboard, address = told
-    service.learner.task.labels[0] = "averyveryverylongname" * 8
+    service.learner.task.groups[0] = "averyveryverylongname" * 8
     dashboard.observe(turn(*([each] for each in row("onelongword" * 30, None, "x" * 90))))
     page = live(visit(address, width=width, color_scheme=scheme))
     page.get_by_role("button", name="Show all 38").click()
@@ -295,7 +295,7 @@ def test_the_drift_chart_says_what_called_drift(told, visit):
 def test_texts_of_users_are_text(visit):
     shown = FakeService(show_payloads=True, events=EVIL)
     shown.root.name = shown.root.model.name = EVIL
-    shown.learner.task.labels.extend([EVIL, "other"])
+    shown.learner.task.groups.extend([EVIL, "other"])
     shown.totals.dead_letters[EVIL] += 1
     shown.monitor.now = [Reading(EVIL, EVIL, 2.0, 1.0)]
     dashboard = Dashboard(shown)
@@ -329,7 +329,7 @@ def test_it_says_that_the_service_is_away_and_recovers(visit):
     expect(page.locator("#away")).to_contain_text("What you see is from")
     expect(page.locator("#status")).to_have_text("away")
     expect(page.get_by_role("status")).to_have_text("The service does not answer.")
-    service.learner.task.labels.append("new")
+    service.learner.task.groups.append("new")
     with serve(service, "127.0.0.1", int(address.rpartition(":")[2]), dashboard):
         live(page)
         expect(page.locator("#away")).to_be_hidden()

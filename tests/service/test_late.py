@@ -8,7 +8,8 @@ import torch
 
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints
-from streamlearn.observability.exporter import CATALOGUE
+from streamlearn.observability.catalogue import CATALOGUE
+from streamlearn.observability.exporter import samples
 from streamlearn.observability.status import state
 from tests.late import SHARES, invented, plan
 from tests.past import Past, dying, event, image, label, labels, learned, letters, send
@@ -179,7 +180,7 @@ def test_what_waits_and_what_came_late_is_shown(make):
     send(past, label("e8", "x"))
     past.drain()
     service = past.service
-    shown = {entry.name: dict(entry.read(service)) for entry in CATALOGUE}
+    shown = {entry.name: dict(samples(entry, service)) for entry in CATALOGUE}
     assert (shown["pending_events"], shown["early_labels"]) == ({(): 4}, {(): 1})
     assert shown["expired_events"] == {("ttl",): 0, ("capacity",): 4}
     assert shown["duplicate_events"] == {(): 1}

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.durability import journal
 from streamlearn.observability import web
+from streamlearn.observability.summary import summary
 from streamlearn.serving.crash_isolation import CRASHES_IN_A_ROW
 from streamlearn.serving.predictor import Answer
 from tests.past import Past, event, image, send
@@ -24,11 +25,11 @@ def test_every_record_has_one_outcome(tiny):
     world.drain()
     assert sorted(p["id"] for p in world.predictions()) == sorted(f"e{i}" for i in range(20))
     assert sorted(world.dead_letters()) == ["encoding", "invalid-json", "label-type", "missing-input", "schema"]
-    summary = world.service.summary()
-    assert (summary["events"], summary["predictions"]) == (25, 20)
-    assert summary["labels"] == {"learned": 20}
-    assert summary["this_run"]["samples_learned"]["new"] == 20
-    json.dumps(summary, allow_nan=False)
+    told = summary(world.service)
+    assert (told["events"], told["predictions"]) == (25, 20)
+    assert told["labels"] == {"learned": 20}
+    assert told["this_run"]["samples_learned"]["new"] == 20
+    json.dumps(told, allow_nan=False)
 
 
 def test_abstains_before_the_first_label_is_learned(tiny):
@@ -161,7 +162,7 @@ def test_closed_labels_refuse_others(tiny):
     world.produce(*labelled(8), {"id": "odd", "text": "w1", "label": "c3"})
     world.drain()
     assert world.dead_letters() == ["unknown-label"]
-    assert world.service.summary()["known_labels"] == 2
+    assert summary(world.service)["known_labels"] == 2
 
 
 def test_labels_are_bounded(tiny):
@@ -169,7 +170,7 @@ def test_labels_are_bounded(tiny):
     world.produce(*labelled(10, classes=5))
     world.drain()
     assert world.dead_letters() == ["unknown-label"] * 4
-    assert world.service.summary()["known_labels"] == 3
+    assert summary(world.service)["known_labels"] == 3
 
 
 class Allergic:
@@ -224,9 +225,9 @@ def test_stops_learning_at_max_steps(tiny):
     world = World(tiny, learner={"batch_size": 4, "max_steps": 2})
     world.produce(*labelled(32))
     world.drain()
-    summary = world.service.summary()
-    assert summary["learner_step"] == 2
-    assert summary["labels"] == {"learned": 8, "held_back": 24}
+    told = summary(world.service)
+    assert told["learner_step"] == 2
+    assert told["labels"] == {"learned": 8, "held_back": 24}
 
 
 def get(url):

@@ -7,6 +7,7 @@ import pytest
 from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.drift.family import SIGNALS
+from streamlearn.observability.summary import summary
 from tests.world import World, labelled
 
 
@@ -28,7 +29,7 @@ def test_without_probes_every_label_is_learned(tiny):
     world.produce(*labelled(40))
     world.drain()
     assert world.service.totals.labels == {"learned": 40}
-    assert world.service.summary()["forgetting"] is None
+    assert summary(world.service)["forgetting"] is None
 
 
 def test_what_is_watched_changes_no_prediction(tiny):
@@ -81,7 +82,7 @@ def test_slices_have_figures_of_their_own(tiny):
     world.produce(*[{**event, "slices": {"region": "eu"}} for event in labelled(40)])
     world.drain()
     assert set(world.service.measures.prequential.slice_accuracy()) == {("region", "eu")}
-    orjson.dumps(world.service.summary())
+    orjson.dumps(summary(world.service))
 
 
 def test_what_was_learned_and_comes_again_is_no_probe(tiny):

@@ -4,6 +4,7 @@ import pytest
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.durability.snapshots import Snapshots
+from streamlearn.observability.summary import summary
 from tests.world import World, labelled
 
 WINDOWS = {"reference": 60, "window": 40, "every": 10}
@@ -22,11 +23,11 @@ def stream():
 
 def after(world):
     """Everything that there is to see of a service, but the time that it took."""
-    summary = world.service.summary()
+    told = summary(world.service)
     gone = ("seconds", "stage_seconds", "this_run")
     measures = world.service.measures
     return (
-        {key: value for key, value in summary.items() if key not in gone},
+        {key: value for key, value in told.items() if key not in gone},
         measures.monitor.readings(),
         measures.probes.class_forgetting(),
         measures.prequential.calibration_error,
@@ -94,8 +95,8 @@ def test_a_held_champion_is_what_is_served_told_and_written_down(tiny, tmp_path,
     later = whole.predictions()[learned:]
     assert {each["champion_step"] for each in later} == {held}
     assert later[-1]["model_step"] > held
-    summary = whole.service.summary()
-    assert (summary["champion_step"], summary["learner_step"]) == (held, whole.service.learner.step)
+    told = summary(whole.service)
+    assert (told["champion_step"], told["learner_step"]) == (held, whole.service.learner.step)
 
     store = Snapshots(str(tmp_path / "snapshots"))
     digest = store.write("snapshot-00000000-000000000000", whole.service.state.state_dict(), made_by={})

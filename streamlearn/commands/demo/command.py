@@ -21,6 +21,7 @@ from streamlearn.commands.process import signals
 from streamlearn.config.settings import Settings, check
 from streamlearn.core.errors import ConfigError
 from streamlearn.observability.status import Dashboard
+from streamlearn.observability.summary import summary
 from streamlearn.observability.web import serve
 from streamlearn.scenarios import SCENARIOS
 from streamlearn.scenarios.story import ScenarioEvent
@@ -92,7 +93,7 @@ def run(scenario: str, events: int, *, headless: bool, keep: bool, json_output: 
                 look(LEARNING, main.turn())
         Console(highlight=False, stderr=json_output).print(board.table(main))
         if json_output:
-            sys.stdout.write(json.dumps({**main.summary(), "demo": board.figures()}) + "\n")
+            sys.stdout.write(json.dumps({**summary(main), "demo": board.figures()}) + "\n")
 
 
 def _settings(stream: Sequence[ScenarioEvent], broker: EmbeddedBroker, folder: str) -> dict[str, Settings]:
