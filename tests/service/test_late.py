@@ -128,15 +128,8 @@ def test_late_labels_are_measured_against_what_was_served(make):
         send(past, *(label(f"e{n}", name) for n, (_, name) in enumerate(rows) if late))
         past.drain()
         measured = past.service.measures.prequential
-        ends.append(
-            (
-                measured.count,
-                measured.accuracy,
-                measured.figures()["kappa"],
-                measured.coverage,
-                measured.calibration_error,
-            )
-        )
+        kappa = measured.figures()["kappa"]
+        ends.append((measured.count, measured.accuracy, kappa, measured.coverage, measured.calibration_error))
         ends[-1] += (
             round(measured.loss, 5),
             past.service.measures.monitor.counts["error"],
