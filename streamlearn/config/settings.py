@@ -18,9 +18,9 @@ from streamlearn.config.sources import Where, from_environment, from_set, lay_ov
 from streamlearn.config.tree import Root, derive
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec, Config
+from streamlearn.core.secrets import hidden, is_secret
 
 HIDDEN = "'********'"  # in quotes: a bare * would be a YAML alias
-SECRET_WORDS = ("password", "secret", "token", "key.pem", "jaas", "credential")
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Settings:
                 yield from self._lines(value, place)
             else:
                 inside = isinstance(value, list) and any(secret[: len(place)] == place for secret in self.secrets)
-                shown = HIDDEN if inside or self._is_secret(place) else _inline(value)
+                shown = HIDDEN if inside or self._is_secret(place) else _inline(_shown(value))
                 yield f"{margin}{_inline(key)}: {shown}  # {self._origin(place)}"
 
     def _origin(self, path: Where) -> str:
@@ -168,9 +168,9 @@ def _explain(
             text = "is required"
         else:
             given = detail.get("input")
-            hidden = _is_secret(where, secrets) or isinstance(given, dict | list | BaseModel)
+            untold = _is_secret(where, secrets) or isinstance(given, dict | list | BaseModel)
             text = detail["msg"].removeprefix("Value error, ")
-            text = text[0].lower() + text[1:] + ("" if hidden else f", not {given!r}")
+            text = text[0].lower() + text[1:] + ("" if untold else f", not {_shown(given)!r}")
         messages.append(f"{_place(where, origins, file)}: {name}: {text}")
     return list(dict.fromkeys(messages))
 
@@ -197,9 +197,9 @@ def _place(where: Where, origins: Mapping[Where, str], file: str) -> str:
 
 
 def _is_secret(path: Where, secrets: set[Where]) -> bool:
-    hidden = any(path[:depth] in secrets for depth in range(1, len(path) + 1))
+    told = any(path[:depth] in secrets for depth in range(1, len(path) + 1))
     client = path[:2] == ("kafka", "client") and len(path) > 2
-    return hidden or (client and any(word in ".".join(path[2:]).lower() for word in SECRET_WORDS))
+    return told or (client and is_secret(".".join(path[2:])))
 
 
 def _of_values(data: Mapping[str, Any], origins: Mapping[Where, str]) -> dict[Where, str]:
@@ -229,6 +229,10 @@ def _keys(where: Where, data: Mapping[str, Any]) -> list[str]:
         spec = _spec(None, data, where)
         return [*family.settings(spec.name).model_fields] if spec else []
     return list(getattr(model, "model_fields", ()))
+
+
+def _shown(value: object) -> object:
+    return hidden(value) if isinstance(value, str) and "://" in value else value
 
 
 def _inline(value: object) -> str:

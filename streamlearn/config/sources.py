@@ -10,6 +10,7 @@ import yaml
 
 from streamlearn.config.components import registry
 from streamlearn.core.errors import ConfigError
+from streamlearn.core.secrets import is_secret
 
 PREFIX = "STREAMLEARN_"
 SCALARS = ("name", "seed", "warm_start")
@@ -102,8 +103,9 @@ def from_set(text: str) -> tuple[Where, Any]:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
+        told = "this" if is_secret(key) else repr(key)  # without `=` it may be name and password in one
         raise ConfigError(
-            f"{key!r} is not a setting with a value", where="--set", mend="write it as --set learner.batch_size=32"
+            f"{told} is not a setting with a value", where="--set", mend="write it as --set learner.batch_size=32"
         )
     if parts[:2] == ["kafka", "client"] and len(parts) > 2:
         parts = ["kafka", "client", ".".join(parts[2:])]

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from streamlearn.core.errors import StreamlearnError
+from streamlearn.core.secrets import hidden
 from streamlearn.durability import state_codec
-from streamlearn.durability.storage import MANIFEST, NAME, hidden, open_store
+from streamlearn.durability.storage import MANIFEST, NAME, open_store
 
 FORMAT: Final = 1
 

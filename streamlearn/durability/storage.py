@@ -17,6 +17,7 @@ import fsspec  # type: ignore[import-untyped] # it has no types
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # as above
 
 from streamlearn.core.errors import ConfigError
+from streamlearn.core.secrets import hidden
 
 NAME: Final = re.compile(r"snapshot-[0-9]{8}-[0-9]{12}")
 MANIFEST: Final = "manifest.json"
@@ -47,11 +48,6 @@ class Store(Protocol):
 
     def clear(self, name: str) -> None:
         """Remove what is left under this name."""
-
-
-def hidden(path: str) -> str:
-    """Return the path as it may be shown: without user, password and query of a URL."""
-    return re.sub(r"\?.*", "?********", re.sub(r"://.*@", "://********@", path, flags=re.DOTALL), flags=re.DOTALL)
 
 
 def open_store(path: str) -> Store:

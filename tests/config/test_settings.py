@@ -10,6 +10,8 @@ from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import check, load
 from streamlearn.core.errors import ConfigError
 from streamlearn.evaluation.drift.family import SIGNALS
+from tests.core.test_secrets import LOOKS_SECRET
+from tests.core.test_secrets import SECRET as SECRET_PROPERTIES
 
 MINIMAL = """\
 name: support
@@ -255,7 +257,7 @@ def test_a_secret_that_is_not_there(write, value, expected):
     assert "support.yaml:5 metrics.host" in text
 
 
-@pytest.mark.parametrize("key", ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"])
+@pytest.mark.parametrize("key", SECRET_PROPERTIES + LOOKS_SECRET)
 def test_passwords_of_the_client_are_hidden(write, key):
     settings = load(write(), [f"kafka.client.{key}={SECRET}"], {})
     assert settings.root.kafka.client[key] == SECRET
@@ -263,6 +265,17 @@ def test_passwords_of_the_client_are_hidden(write, key):
     assert yaml.safe_load(settings.show())["kafka"]["client"][key] == "********"
     assert f"kafka.client.{key}" in refusal(write(), [f"kafka.client.{key}={{a: {SECRET}}}"])
     assert "2026" not in refusal(write(), [f"kafka.client.{key}=2026-01-02"])
+
+
+def test_a_password_in_a_url_is_hidden(write):
+    url = f"s3://me:{SECRET}@bucket/a?key={SECRET}"
+    shown = load(write(), [f"snapshots.path={url}"], {}).show()
+    assert yaml.safe_load(shown)["snapshots"]["path"] == "s3://********@bucket/a?********"
+    assert "metrics.port" in refusal(write(), [f"metrics.port={url}"])
+
+
+def test_what_is_no_setting_is_told_without_what_stands_behind_it(write):
+    assert "--set" in refusal(write(), [f"kafka.client.sasl.password:{SECRET}"])
 
 
 def test_what_is_shown_is_the_effective_configuration(write):

@@ -1,7 +1,6 @@
 """What every Kafka client of ours shares: settings, log lines, the first contact, and errors that a user can mend."""
 
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError, StreamlearnError
+from streamlearn.core.secrets import without
 from streamlearn.stream.transport import Start
 
 T = TypeVar("T")
@@ -33,7 +33,6 @@ OWNED: Final = {
     "statistics.interval.ms": "the lag and the watch over stalled partitions come from the statistics",
 }
 
-_SECRET = re.compile(r"password|secret|pem|jaas|token|oauthbearer\.config|private")
 _REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}  # noqa: SLF001
 _FENCED = {
     KafkaError._FENCED,  # noqa: SLF001 - public constants with a private name
@@ -83,10 +82,7 @@ class KafkaSettings:
 
     def hide(self, text: str) -> str:
         """Return the text without the secrets of `client`, whoever wrote them into it."""
-        for name, value in self.client.items():
-            if _SECRET.search(name) and value:
-                text = text.replace(str(value), "[hidden]")
-        return text
+        return without(text, self.client)
 
 
 class _Pollable(Protocol):
@@ -213,7 +209,7 @@ def connect(client: _Pollable, settings: KafkaSettings, watch: Watch) -> Any:  #
                 client.poll(0)  # serves the errors that say why
             watch.check(grace=0)
             if time.monotonic() >= deadline:
-                reason = watch.reason or error.args[0].str()
+                reason = watch.reason or settings.hide(error.args[0].str())
                 raise BrokerError(
                     f"no Kafka broker answers within {settings.connect_timeout:g} s ({reason})",
                     where=settings.bootstrap_servers,

@@ -21,6 +21,7 @@ from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import OWNED, Watch, translate
 from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource, read
 from streamlearn.stream.transport import Message, TopicPartition
+from tests.core.test_secrets import LOOKS_SECRET, SECRET
 from tests.kafka.helpers import until
 from tests.stream.worlds import at, numbered, read_all, read_some, values
 
@@ -77,6 +78,15 @@ def test_what_a_promise_hangs_on_cannot_be_set(name):
 def test_a_property_that_is_unknown_is_told():
     with pytest.raises(ConfigError, match=r'No such configuration property: "compresion\.type"'):
         KafkaSource(KafkaSettings(NOBODY, client={"compresion.type": "lz4"}), ["events"])
+
+
+@pytest.mark.parametrize("name", SECRET + LOOKS_SECRET)
+def test_a_log_line_of_librdkafka_holds_no_secret(name, caplog):
+    caplog.set_level(logging.DEBUG, logger="streamlearn")
+    Watch(KafkaSettings(NOBODY, client={name: "s3cr3t"}), "reading").log(
+        logging.WARNING, "%s: %s", "CONF", "its s3cr3t"
+    )
+    assert "its [hidden]" in caplog.text
 
 
 def test_secrets_are_never_shown(caplog):
