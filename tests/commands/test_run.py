@@ -1,6 +1,11 @@
-"""What a newcomer waits for is said at once, and how far the stream is every few seconds."""
+"""What a newcomer waits for is said at once, how far the stream is every few seconds, and at the end what was done."""
 
-from streamlearn.commands.run import Reporter
+from streamlearn.commands.run import Reporter, live
+from streamlearn.observability.status import Dashboard
+from streamlearn.observability.summary import summary
+from streamlearn.service.connections import Connections
+from streamlearn.service.turn import Limits
+from tests.past import Past
 from tests.world import World, labelled
 
 
@@ -33,3 +38,18 @@ def test_nothing_is_said_twice(tiny, caplog):
     world.produce(*labelled(8, start=8))
     report(world.service.turn())  # not yet time for another line
     assert len(caplog.messages) == 1
+
+
+def test_this_run_is_what_came_after_the_past_was_restored(tiny, tmp_path):
+    past = Past(tiny, tmp_path / "state")
+    past.produce(20)
+    past.start()
+    past.drain()  # no snapshot: all of it is learned again
+    before = summary(past.service)
+    past.produce(7)
+    service, recovery = past.assemble()
+    connections = Connections(past.settings(), service.source, service.publisher.outlet, recovery, recovery.warm, {})
+    told = summary(service, live(service, connections, Dashboard(service), Limits(until_idle=0)))
+    assert (told["events"], told["this_run"]["events"]) == (27, 7)
+    assert told["this_run"]["learner_step"] == told["learner_step"] - before["learner_step"] > 0
+    assert sum(told["this_run"]["labels"].values()) == sum(told["labels"].values()) - sum(before["labels"].values())
