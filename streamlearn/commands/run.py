@@ -55,7 +55,7 @@ def run(config: Path, sets: Sequence[str], limits: Limits, *, json_output: bool)
         stack.enter_context(signals(stop.set))
         broker = stack.enter_context(reach(settings))  # 2
         connections = stack.enter_context(connected(settings, broker))
-        service = assemble(settings, connections.source, connections.outlet, stop=stop)  # 3
+        service = assemble(connections.settings, connections.source, connections.outlet, stop=stop)  # 3
         if connections.recovery is not None:
             # Counters are not shown before they are complete.
             service.lifecycle.recover(connections.recovery.found.batches)

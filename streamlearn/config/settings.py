@@ -27,13 +27,23 @@ HIDDEN = "'********'"  # in quotes: a bare * would be a YAML alias
 class Settings:
     """A checked configuration, with the origin of each value that is not a default.
 
-    `secrets` are the places whose values are never shown.
+    `secrets` are the places whose values are never shown; `data` is what was given, with what follows from `name`.
     """
 
     root: Root
     components: dict[Where, Config]
     origins: dict[Where, str]
     secrets: set[Where] = field(default_factory=set)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def is_given(self, place: Where) -> bool:
+        """Say whether the value at a place was given, and is no default; a component's name may stand alone."""
+        value: Any = self.data
+        for key in place:
+            if not (isinstance(value, Mapping) and key in value):
+                return isinstance(value, str) and key == "name"
+            value = value[key]
+        return True
 
     def show(self) -> str:
         """Return the whole effective configuration as YAML, each value with where it comes from."""
@@ -142,7 +152,7 @@ def check(
             problems.append(f"{_place(name, origins, file)}: {'.'.join(name)}: {text} ({error.mend})")
     if root is None or problems:
         raise ConfigError("\n".join(problems), mend="`streamlearn config schema` describes every setting")
-    return Settings(root, found, _of_values(data, origins), secrets)
+    return Settings(root, found, _of_values(data, origins), secrets, data)
 
 
 def _spec(root: Root | None, data: Mapping[str, Any], path: Where) -> ComponentSpec | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from streamlearn.config import fingerprint
 from streamlearn.config.settings import Settings
+from streamlearn.config.upgrades import as_begun
 from streamlearn.core.errors import BrokerError, FencedError, StreamlearnError
 from streamlearn.durability.journal import Writer
 from streamlearn.durability.journal_reader import JournalLog
@@ -150,7 +151,7 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
     """Connect with the broker.
 
     1. The outlet comes first: with transactions it locks an earlier learner out, and what that one left open is void.
-    2. Read where the journal ends.
+    2. Read where the journal ends; a default that the learner began with stays its own.
     3. Read the inputs from there.
 
     Raises:
@@ -175,6 +176,8 @@ def connected(settings: Settings, bootstrap_servers: str) -> Iterator[Connection
                 found.writer = _first_writer(snapshots, topics.journal, accept_loss=root.recovery.accept_loss)
                 if root.warm_start is not None:
                     WarmFile(root.warm_start)  # what is not there is told before the model is loaded
+            if found.last_start is not None:
+                settings = as_begun(settings, found.last_start.configuration)
         inputs = [] if admin.embedded else [admin.describe(name) for name in topics.inputs]
         topic_ids = {each.name: each.id for each in inputs}
         retention = {each.name: float(each.config.get("retention.ms", -1)) / 1000 for each in inputs}

@@ -203,7 +203,7 @@ class ClassJudge:
         return {"score": kept["score"].copy(), "predicted": kept["predicted"].copy(), **columns(kept["top_scores"])}
 
     def restored(self, columns: Mapping[str, npt.NDArray[Any]]) -> Rows:
-        """Return the rows of `columns`; scores of 0.1.0's corrections, which had none, are nan."""
+        """Return the rows of `columns`; the answers that 0.1.0 kept for corrections have no score and no label."""
         rows = self.unknown(len(columns["classes"]))
         rows["top_scores"] = restored(columns)
         for name in ("score", "predicted"):
