@@ -14,9 +14,9 @@ from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError, StreamlearnError
+from streamlearn.core.secrets import hidden
 from streamlearn.core.threads import told
-from streamlearn.model.loading import load as load_model
-from streamlearn.service.connections import JOURNAL, client_settings
+from streamlearn.service.broker import JOURNAL, client_settings
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import missing
 from streamlearn.stream.labelled_files import WarmFile
@@ -105,6 +105,8 @@ def _journal(admin: Admin, topic: str) -> None:
 
 
 def _model(settings: Settings) -> str:
+    from streamlearn.model.loading import load as load_model  # with torch and transformers, as late as can be
+
     model = load_model(settings.root.model)
     labels = f", fine-tuned for {len(model.labels)} labels" if model.labels else ""
     return f"{settings.root.model.name} on {model.device}, {str(model.dtype)[6:]}{labels}"
@@ -114,9 +116,9 @@ def _folder(settings: Settings) -> str:
     path = settings.root.snapshots.path
     try:
         with lock(lock_folder(path, settings.root.name)):
-            return f"{path} can be written"
+            return f"{hidden(path)} can be written"
     except RunningError as error:
-        return f"{path} is in use: {error.what}"
+        return f"{hidden(path)} is in use: {error.what}"
 
 
 def _port(settings: Settings) -> str:

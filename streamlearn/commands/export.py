@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from streamlearn.commands.inspect import load
+from streamlearn.commands.inspect import find
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability.snapshots import Loaded
@@ -25,7 +25,8 @@ def export(path: str, folder: Path) -> list[str]:
         ConfigError: the pre-trained model that it began with is not to be had; the strategy does not say what it
             answers from; or the snapshot is of a version that this one does not understand.
     """
-    loaded = load(path)
+    snapshots, name = find(path)
+    loaded = snapshots.load(name)
     model, strategy = _restored(loaded, path)
     return hugging_face.save(model, strategy, loaded.state["learner"]["labels"], folder)
 

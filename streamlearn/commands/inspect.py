@@ -10,27 +10,38 @@ from typing import Any
 from streamlearn.core.errors import ConfigError
 from streamlearn.durability.snapshots import Loaded, Snapshots
 from streamlearn.durability.storage import NAME
-from streamlearn.learning.learner import statistics
-from streamlearn.model.model import digest
-from streamlearn.stream.pending import unpack_texts
+from streamlearn.durability.stored_state import StoredTensor
+from streamlearn.model.digest import Content, digest
+from streamlearn.stream.packed_texts import unpack_texts
+
+
+def find(path: str) -> tuple[Snapshots, str]:
+    """Return where the snapshot at a path or URL lies, and its name; of a folder of snapshots the newest.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    parent, _, last = path.rstrip("/").rpartition("/")
+    if NAME.fullmatch(last):
+        return Snapshots(parent or "."), last
+    snapshots = Snapshots(path)
+    names = snapshots.names()
+    if not names:
+        raise ConfigError(
+            "there is no snapshot", where=path, mend="name a snapshot, or the folder that snapshots.path names"
+        )
+    return snapshots, names[-1]
 
 
 def load(path: str) -> Loaded:
-    """Read the snapshot at a path or URL; of a folder of snapshots the newest.
+    """Read the snapshot at a path or URL, as `find` finds it, without torch.
 
     Raises:
         ConfigError: there is none.
         SnapshotError: it is not whole.
     """
-    parent, _, last = path.rstrip("/").rpartition("/")
-    if NAME.fullmatch(last):
-        return Snapshots(parent or ".").load(last)
-    names = Snapshots(path).names()
-    if not names:
-        raise ConfigError(
-            "there is no snapshot", where=path, mend="name a snapshot, or the folder that snapshots.path names"
-        )
-    return Snapshots(path).load(names[-1])
+    snapshots, name = find(path)
+    return snapshots.look(name)
 
 
 def inspect(path: str, *, sample_id: str | None, json_output: bool) -> None:
@@ -52,14 +63,14 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
     """Return the fields of `inspect --json`; with an id also the parts of the state in which it stands."""
     state, learner = loaded.state, loaded.state["learner"]
     memory, names = state["memory"], learner["labels"]
-    counts = Counter(memory["labels"].tolist())
+    counts = Counter(memory["labels"].numpy().tolist())
+    strategy = state.get("strategy", {}).items()
+    held = {f"strategy.{key}": value for key, value in strategy if isinstance(value, StoredTensor)}
     found: dict[str, Any] = {
         "name": loaded.manifest.name,
         "step": learner["step"],
         "journal_seq": int(loaded.manifest.name.rpartition("-")[2]),
-        "weights_sha256": digest(
-            {**state["weights"], **state["frozen"], **statistics(state.get("strategy", {}))}, learner["rows"]
-        ),
+        "weights_sha256": digest({**state["weights"], **state["frozen"], **held}, learner["rows"], _content),
         "labels": names,
         "memory": {
             "samples": len(memory["ids"]),
@@ -75,6 +86,10 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
         found["id"] = sample_id
         found["found_in"] = found_in(loaded, sample_id)
     return found
+
+
+def _content(tensor: StoredTensor) -> Content:
+    return Content(f"torch.{tensor.type}", tensor.shape, tensor.data)
 
 
 def found_in(loaded: Loaded, sample_id: str) -> list[str]:
@@ -94,7 +109,7 @@ def older(path: str, newest: Loaded, sample_id: str) -> list[dict[str, Any]]:
     rule = written.get("snapshots") or {}
     found: list[dict[str, Any]] = []
     for place, name in enumerate(names[:-1]):
-        parts = found_in(snapshots.load(name), sample_id)
+        parts = found_in(snapshots.look(name), sample_id)
         if not parts:
             continue
         each: dict[str, Any] = {"name": name, "found_in": parts}

@@ -23,7 +23,8 @@ from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
 from streamlearn.learning.strategies.family import strategies
 from streamlearn.service.assembly import assemble
-from streamlearn.service.connections import client_settings, open_inputs, open_journal
+from streamlearn.service.broker import client_settings
+from streamlearn.service.connections import open_inputs, open_journal
 from streamlearn.service.loop import Service
 from streamlearn.service.recovery import Recovery
 from streamlearn.service.warm_start import WarmStart

@@ -21,7 +21,8 @@ from streamlearn.observability.status import Dashboard
 from streamlearn.observability.summary import counts, summary
 from streamlearn.observability.web import serve
 from streamlearn.service.assembly import assemble
-from streamlearn.service.connections import Connections, connected, reach
+from streamlearn.service.broker import reach
+from streamlearn.service.connections import Connections, connected
 from streamlearn.service.loop import Service
 from streamlearn.service.turn import Limits, Turn
 

@@ -67,3 +67,12 @@ def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
             for e in error.errors()
         ]
         raise ValidationError.from_exception_data(error.title, lines) from error
+
+
+def learners_of(task: str) -> list[str]:
+    """Return the names of the strategies that can learn a task.
+
+    Raises:
+        ConfigError: no such task.
+    """
+    return [name for name in strategies if tasks.fact(task, "classes") or not strategies.fact(name, "needs_classes")]

@@ -36,27 +36,30 @@ def ignored(root: Root) -> list[str]:
 
 
 def _by_the_strategy(root: Root) -> list[str]:
-    strategy, named = strategies.cls(root.strategy.name), f"strategy {root.strategy.name!r}"
-    held = [penalties.cls(spec.name) for spec in root.penalties]
+    named = f"strategy {root.strategy.name!r}"
+    rehearses, descends, frozen = (
+        strategies.fact(root.strategy.name, fact) for fact in ("rehearses", "descends", "frozen")
+    )
+    held = root.penalties
     found = []
-    if not strategy.rehearses and "replay_size" in root.learner.model_fields_set:
+    if not rehearses and "replay_size" in root.learner.model_fields_set:
         found.append(f"learner.replay_size: ignored with {named}, which does not rehearse")
     given = root.memory.model_fields_set
-    if "policy" in given and not (strategy.rehearses or any(penalty.remembers for penalty in held)):
+    if "policy" in given and not (rehearses or any(penalties.fact(spec.name, "remembers") for spec in held)):
         found.append(f"memory.policy: ignored with {named}, which stores nothing")
-    if "retrieval" in given and not (strategy.rehearses and strategy.descends and root.learner.replay_size):
+    if "retrieval" in given and not (rehearses and descends and root.learner.replay_size):
         found.append("memory.retrieval: ignored, since nothing is rehearsed")
-    if held and not strategy.descends:
+    if held and not descends:
         found.append(f"penalties: ignored with {named}, which descends no gradient")
-    elif held and strategy.frozen:
+    elif held and frozen:
         found.append(f"penalties: ignored with {named}, whose encoder stands still")
     learner = root.learner.model_fields_set
-    if strategy.frozen and strategy.descends and "new_class" in learner:
+    if frozen and descends and "new_class" in learner:
         found.append(f"learner.new_class: ignored with {named}, whose closed form answers for a new class")
-    if strategy.frozen:
+    if frozen:
         told = sorted({"freeze", "frozen_layers", "train_embeddings"} & learner)
         found += [f"learner.{each}: ignored with {named}, whose encoder stands still" for each in told]
-    if not strategy.descends:
+    if not descends:
         told = sorted(DESCENT & learner)
         found += [f"learner.{each}: ignored with {named}, which descends no gradient" for each in told]
     return found

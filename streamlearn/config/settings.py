@@ -13,7 +13,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamlearn.config.components import at, component, places, registry
+from streamlearn.config.components import at, component, learners_of, places, registry
 from streamlearn.config.sources import Where, from_environment, from_set, lay_over, put, read_file, with_secrets
 from streamlearn.config.tree import Root, derive
 from streamlearn.core.errors import ConfigError
@@ -150,6 +150,9 @@ def check(
             name = (*path, "name")
             text = "there is no such component" if {path, name} & secrets else error.what
             problems.append(f"{_place(name, origins, file)}: {'.'.join(name)}: {text} ({error.mend})")
+    if root is not None and not problems and root.strategy.name not in (able := learners_of(root.task.name)):
+        text = f"it needs a task of classes, and {root.task.name!r} has none (choose one of: {', '.join(able)})"
+        problems.append(f"{_place(('strategy', 'name'), origins, file)}: strategy.name: {text}")
     if root is None or problems:
         raise ConfigError("\n".join(problems), mend="`streamlearn config schema` describes every setting")
     return Settings(root, found, _of_values(data, origins), secrets, data)

@@ -10,7 +10,7 @@ What is here knows nothing of the journal: which snapshots count is told by the 
 import errno
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.core.secrets import hidden
-from streamlearn.durability import state_codec
+from streamlearn.durability import stored_state
 from streamlearn.durability.storage import MANIFEST, NAME, open_store
 
 FORMAT: Final = 1
@@ -57,7 +57,8 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A snapshot in memory; its tensors are on the CPU and nobody else's."""
+    """A snapshot in memory; its tensors are on the CPU and nobody else's, or, where they are only looked at, stored
+    ones."""
 
     state: dict[str, dict[str, Any]]
     manifest: Manifest
@@ -111,6 +112,8 @@ class Snapshots:
             made_by: what to tell people of the writer.
             now: seconds since 1970.
         """
+        from streamlearn.durability import state_codec  # with torch, which `look` does without
+
         if self.exists(name):
             mend = "take each snapshot under a name of its own; delete this one first if it was never named"
             raise SnapshotError("the snapshot exists already", where=self._place(name), mend=mend)
@@ -142,6 +145,15 @@ class Snapshots:
             DamagedSnapshotError: it is not there, or not whole.
             SnapshotError: it is of a newer format.
         """
+        from streamlearn.durability import state_codec  # with torch, which `look` does without
+
+        return self._load(name, manifest_sha256, state_codec.decode)
+
+    def look(self, name: str) -> Loaded:
+        """Read a snapshot as `load` does, without torch: each tensor is a `StoredTensor`."""
+        return self._load(name, None, stored_state.decode)
+
+    def _load(self, name: str, manifest_sha256: str | None, decode: Callable[[bytes, bytes], Any]) -> Loaded:
         data = self._read(name, MANIFEST)
         if manifest_sha256 not in (None, sha256(data).hexdigest()):
             self._damaged(name, MANIFEST, "is not the one that was asked for, by its SHA-256")
@@ -158,8 +170,8 @@ class Snapshots:
             part = file.removesuffix(".json")
             try:
                 # Taken out of `files`, so that bytes and tensors are in memory together for one part only.
-                state[part] = state_codec.decode(files.pop(file), files.pop(f"{part}.safetensors"))
-            except state_codec.ERRORS as error:
+                state[part] = decode(files.pop(file), files.pop(f"{part}.safetensors"))
+            except stored_state.ERRORS as error:
                 self._damaged(name, file, f"holds no state: {type(error).__name__} {error}")
         return Loaded(state, manifest)
 

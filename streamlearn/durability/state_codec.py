@@ -6,14 +6,13 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-ERRORS: Final = (ValueError, KeyError, TypeError, SafetensorError)  # of `decode`, for what `encode` did not make
+from streamlearn.durability.stored_state import unpack
 
 
 def encode(part: str, content: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -30,7 +29,7 @@ def encode(part: str, content: Mapping[str, Any]) -> tuple[bytes, bytes]:
 
 def decode(structure: bytes, tensors: bytes) -> Any:  # noqa: ANN401 - any state there is
     """Return the content that `encode` encoded."""
-    return _unpack(json.loads(structure), load_tensors(tensors))
+    return unpack(json.loads(structure), load_tensors(tensors))
 
 
 def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401 - any state there is
@@ -57,24 +56,6 @@ def _pack(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:  # no
     if type(value) is float and not math.isfinite(value):
         return {"$float": repr(value)}
     return value
-
-
-def _unpack(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:  # noqa: ANN401 - any state there is
-    """Return what `_pack` packed."""
-    if isinstance(value, list):
-        return [_unpack(each, tensors) for each in value]
-    if not isinstance(value, dict):
-        return value
-    match list(value.items()):
-        case [("$tensor", key)]:
-            return tensors[key]
-        case [("$float", text)]:
-            return float(text)
-        case [("$tuple", values)]:
-            return tuple(_unpack(each, tensors) for each in values)
-        case [("$items", pairs)]:
-            return {key: _unpack(each, tensors) for key, each in pairs}
-    return {key: _unpack(each, tensors) for key, each in value.items()}
 
 
 def _bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:

@@ -1,7 +1,5 @@
 """The pre-trained backbone and the head that grows on it."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,6 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from streamlearn.core.batch import IntArray, Tokens, buckets
+from streamlearn.model.digest import Content
+from streamlearn.model.digest import digest as digest_of
 from streamlearn.model.head import GrowingLinear
 from streamlearn.model.trainable_top import Call, TrainableTop
 
@@ -173,9 +173,9 @@ def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def digest(weights: Mapping[str, torch.Tensor], head_rows: int) -> str:
     """Return the SHA-256 of named weights: names, shapes and bytes; of the head, the rows in use."""
-    sha256 = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        rows = tensor[:head_rows] if name.startswith("head.") else tensor
-        sha256.update(json.dumps([name, str(rows.dtype), list(rows.shape)]).encode())
-        sha256.update(rows.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return sha256.hexdigest()
+    return digest_of(weights, head_rows, _content)
+
+
+def _content(tensor: torch.Tensor) -> Content:
+    data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    return Content(str(tensor.dtype), tensor.shape, data)

@@ -17,7 +17,8 @@ from streamlearn.core.target import Judge, Target
 from streamlearn.stream.config import JoinerConfig
 from streamlearn.stream.events import Event, Forget, Label
 from streamlearn.stream.join import OUTCOMES, Early, Join, Letter
-from streamlearn.stream.pending import Joined, Pending, Served, pack_texts, unpack_texts
+from streamlearn.stream.packed_texts import pack_texts, unpack_texts
+from streamlearn.stream.pending import Joined, Pending, Served, tensors
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
 _sample_of = attrgetter("sample")
@@ -282,8 +283,8 @@ class Joiner:
 
     def _pack(self, labels: Mapping[str, Target | None]) -> dict[str, Any]:
         packed = self.judge.targets_packed(list(labels.values()))
-        arrays = {name: torch.from_numpy(each) for name, each in packed.items() if isinstance(each, np.ndarray)}
-        return {"ids": pack_texts(labels), **packed, **arrays}
+        arrays = tensors({name: each for name, each in packed.items() if isinstance(each, np.ndarray)})
+        return {"ids": tensors(pack_texts(labels)), **packed, **arrays}
 
     def _unpack(self, state: Mapping[str, Any]) -> dict[str, Target | None]:
         arrays = {name: each.numpy() for name, each in state.items() if isinstance(each, torch.Tensor)}

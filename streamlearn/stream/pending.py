@@ -16,6 +16,7 @@ from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.target import Answer, Judge, Target
 from streamlearn.core.tuples import unchecked
 from streamlearn.stream.events import Event, Prediction
+from streamlearn.stream.packed_texts import pack_texts, unpack_texts
 
 _at = struct.Struct("<d").unpack_from
 
@@ -138,10 +139,11 @@ class Pending:
         rest = [each[self._start :] for each in self._events.values()]
         plain = {name: head[name].copy() for name in PLAIN}
         return {
-            "ids": pack_texts(self._events),
-            **{name: torch.from_numpy(each) for name, each in (plain | self.judge.columns(head["kept"])).items()},
+            "ids": tensors(pack_texts(self._events)),
+            **tensors(plain | self.judge.columns(head["kept"])),
             "token_bytes": self._type.itemsize,
-            "rest": _bytes(b"".join(rest)),  # an event's tokens, then its slices as JSON
+            # An event's tokens, then its slices as JSON.
+            "rest": torch.from_numpy(np.frombuffer(b"".join(rest), np.uint8).copy()),
             "rest_bytes": torch.tensor([len(each) for each in rest], dtype=torch.int32),
         }
 
@@ -162,20 +164,6 @@ class Pending:
         )
 
 
-def pack_texts(texts: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Return texts as two tensors: their UTF-8 after one another, and how many characters each has."""
-    listed = list(texts)
-    data = "".join(listed).encode("utf-8", "surrogatepass")
-    return {"utf8": _bytes(data), "lengths": torch.tensor(list(map(len, listed)), dtype=torch.int32)}
-
-
-def unpack_texts(packed: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return what `pack_texts` packed."""
-    whole = packed["utf8"].numpy().tobytes().decode("utf-8", "surrogatepass")
-    ends = np.cumsum(packed["lengths"].numpy(), dtype=np.int64).tolist()
-    return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _bytes(data: bytes) -> torch.Tensor:
-    column: npt.NDArray[np.uint8] = np.frombuffer(data, np.uint8).copy()
-    return torch.from_numpy(column)
+def tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
+    """Return arrays as tensors that share their memory."""
+    return {name: torch.from_numpy(each) for name, each in arrays.items()}

@@ -26,7 +26,8 @@ from streamlearn.core.scores import Scores
 from streamlearn.core.vocabulary import Labels
 from streamlearn.model.tasks.classes import ClassAnswer
 from streamlearn.service.assembly import assemble
-from streamlearn.service.connections import client_settings, connected
+from streamlearn.service.broker import client_settings
+from streamlearn.service.connections import connected
 from streamlearn.service.turn import Limits
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.kafka.admin import Admin

@@ -33,6 +33,13 @@ def test_a_folder_stands_for_its_newest_snapshot(tiny, tmp_path, capsys):
     assert describe(load(f"{past.folder}/{first}"))["step"] < found["step"]
 
 
+@pytest.mark.parametrize("strategy", ["dual", "ncm"])
+def test_the_digest_of_what_is_looked_at_is_that_of_the_learner(tiny, tmp_path, strategy):
+    past = Past(tiny, tmp_path / "state", probes={"share": 0}, strategy=strategy)
+    past.lives(1, 20)
+    assert describe(load(str(past.folder)))["weights_sha256"] == summary(past.service)["weights_sha256"]
+
+
 def test_a_folder_without_a_snapshot_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="there is no snapshot"):
         load(str(tmp_path))

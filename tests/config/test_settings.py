@@ -9,7 +9,9 @@ from streamlearn.config import fingerprint
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import check, load
 from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import Nothing
 from streamlearn.evaluation.drift.family import SIGNALS
+from streamlearn.model.tasks.family import tasks
 from tests.core.test_secrets import LOOKS_SECRET
 from tests.core.test_secrets import SECRET as SECRET_PROPERTIES
 
@@ -355,6 +357,21 @@ def test_what_is_shown_can_be_loaded(write):
 )
 def test_settings_without_effect_are_told(write, sets, expected):
     assert [line.partition(":")[0] for line in ignored(load(write(), ["strategy=er", *sets], {}).root)] == expected
+
+
+def test_a_strategy_that_cannot_learn_the_task_is_refused(write):
+    class Numbers:
+        Config = Nothing
+        classes = False
+
+    path = write("strategy: ncm\n", base=MINIMAL.replace("sequence-classification", "number"))
+    with tasks.registered("number", Numbers):
+        text = refusal(path)
+        assert ":5: strategy.name: it needs a task of classes, and 'number' has none" in text
+        assert "(choose one of: derpp, er, finetune)" in text
+        assert load(path, ["strategy=er"], {}).root.strategy.name == "er"
+        assert "strategy.name: it needs a task of classes" in refusal(write(base=path.read_text()[:-14]))
+    assert "there is no task named 'number'" in refusal(path)
 
 
 def test_penalties_are_a_list_of_components(write):

@@ -7,7 +7,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamlearn.durability.state_codec import ERRORS, decode, encode
+from streamlearn.durability.state_codec import decode, encode
+from streamlearn.durability.stored_state import ERRORS
 from tests.snapshots import same
 
 torch.set_num_threads(1)

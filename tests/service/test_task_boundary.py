@@ -3,6 +3,7 @@ corrections, forgetting, probes, bad labels, a snapshot and a replay, and nothin
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -10,6 +11,7 @@ import pytest
 
 from streamlearn.config.settings import check
 from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.learning.strategies.family import strategies
 from streamlearn.model.tasks.family import tasks
@@ -23,8 +25,9 @@ SIZE = 160
 
 
 @pytest.fixture(autouse=True)
-def _number_task(monkeypatch):
-    monkeypatch.setitem(tasks._classes, "number", NumberTask)
+def _number_task():
+    with tasks.registered("number", NumberTask):
+        yield
 
 
 def truth(at):
@@ -119,10 +122,11 @@ def test_a_strategy_that_needs_classes_is_refused(tiny, name):
         "kafka": {"topics": {"events": "events"}},
         "model": {"name": str(tiny), "device": "cpu"},
         "task": "number",
-        "strategy": name,
+        "strategy": "er",
     })  # fmt: skip
+    unchecked = settings.root.model_copy(update={"strategy": ComponentSpec(name=name)})
     log = MemoryLog()
     for topic in ("events", "test.predictions", "test.dead-letters", "test.journal"):
         log.create(topic)
     with pytest.raises(ConfigError, match="needs a task of classes"):
-        assemble(settings, MemorySource(log, ["events"]), MemoryOutlet(log))
+        assemble(replace(settings, root=unchecked), MemorySource(log, ["events"]), MemoryOutlet(log))

@@ -34,5 +34,9 @@ class LwFConfig(PenaltyConfig):
 
 
 penalties: "Registry[Penalty]" = Registry(
-    "penalty", {"ewc": Own(f"{HERE}.ewc:EWC", EWCConfig), "lwf": Own(f"{HERE}.lwf:LwF", LwFConfig)}
+    "penalty",
+    {
+        "ewc": Own(f"{HERE}.ewc:EWC", EWCConfig, {"remembers": True}),
+        "lwf": Own(f"{HERE}.lwf:LwF", LwFConfig, {"remembers": False}),
+    },
 )

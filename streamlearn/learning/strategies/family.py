@@ -71,16 +71,20 @@ class StreamingLDAConfig(Config):
     )
 
 
+# What a configuration is checked by, as the classes have it.
+DESCENT = {"rehearses": True, "descends": True, "needs_classes": False, "frozen": False}
+CLOSED_FORM = {"rehearses": False, "descends": False, "needs_classes": True, "frozen": True}
+
 strategies: "Registry[Strategy]" = Registry(
     "strategy",
     {
-        "derpp": Own(f"{HERE}.derpp:DERpp", DERppConfig, {"needs_classes": False}),
-        "dual": Own(f"{HERE}.dual:Dual", DualConfig, {"needs_classes": True}),
-        "er": Own(f"{HERE}.er:ER", facts={"needs_classes": False}),
-        "er-ace": Own(f"{HERE}.er_ace:ERACE", facts={"needs_classes": True}),
-        "finetune": Own(f"{HERE}.finetune:Finetune", facts={"needs_classes": False}),
-        "ncm": Own(f"{HERE}.ncm:NearestClassMean", facts={"needs_classes": True}),
-        "ridge": Own(f"{HERE}.ridge:Ridge", RidgeConfig, {"needs_classes": True}),
-        "slda": Own(f"{HERE}.slda:StreamingLDA", StreamingLDAConfig, {"needs_classes": True}),
+        "derpp": Own(f"{HERE}.derpp:DERpp", DERppConfig, DESCENT),
+        "dual": Own(f"{HERE}.dual:Dual", DualConfig, {**CLOSED_FORM, "rehearses": True, "descends": True}),
+        "er": Own(f"{HERE}.er:ER", facts=DESCENT),
+        "er-ace": Own(f"{HERE}.er_ace:ERACE", facts={**DESCENT, "needs_classes": True}),
+        "finetune": Own(f"{HERE}.finetune:Finetune", facts={**DESCENT, "rehearses": False}),
+        "ncm": Own(f"{HERE}.ncm:NearestClassMean", facts=CLOSED_FORM),
+        "ridge": Own(f"{HERE}.ridge:Ridge", RidgeConfig, CLOSED_FORM),
+        "slda": Own(f"{HERE}.slda:StreamingLDA", StreamingLDAConfig, CLOSED_FORM),
     },
 )
