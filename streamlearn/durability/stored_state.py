@@ -53,7 +53,7 @@ def decode(structure: bytes, tensors: bytes) -> Any:  # noqa: ANN401 - any state
     """Return the content of a part, with a `StoredTensor` for each tensor."""
     stored = {
         key: StoredTensor(_TYPES[each["dtype"]], tuple(each["shape"]), memoryview(each["data"]))
-        for key, each in deserialize(tensors)
+        for key, each in deserialize(tensors)  # type: ignore[no-untyped-call]
     }
     return unpack(json.loads(structure), stored)
 
