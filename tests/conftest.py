@@ -57,6 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if not {"kafka", "own_broker"}.isdisjoint(fixtures):
             item.add_marker(pytest.mark.kafka)
+            item.add_marker(pytest.mark.xdist_group("kafka"))  # one broker serves all of them
         if "data" in fixtures:
             item.add_marker(pytest.mark.data)
 
