@@ -49,6 +49,8 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     report = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, Missing):
         report.longrepr = ("not on this machine", None, str(call.excinfo.value))  # type: ignore[assignment]
+    # What a test printed goes from process to process in UTF-8, which lone surrogates are not.
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report
 
 
