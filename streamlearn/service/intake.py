@@ -61,7 +61,11 @@ class Prepared(NamedTuple):
 
     @property
     def unlabelled(self) -> list[tuple[int, Sample]]:
-        """The events that no label has come for, in order, each with the number of samples to be learned before it."""
+        """The events that no label has come for, in order, each with the number of samples to be learned before it.
+
+        Of the events a, b, c and d, where b and d brought labels that are learned and c one that makes a probe of it,
+        a comes before any sample: [(0, a)]. Did c bring none, it would come after b's: [(0, a), (1, c)].
+        """
         join, came, found = self.join, self.came, []
         row_of = {event.source: row for row, event in enumerate(self.events)}
         learned = {sample.id for sample in self.seen.samples}
