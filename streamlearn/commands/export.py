@@ -33,22 +33,22 @@ def export(path: str, folder: Path) -> list[str]:
 
 def _restored(loaded: Loaded, path: str) -> tuple[Model, Strategy]:
     """Return the model and the strategy as they were when the snapshot was written, on the CPU."""
-    state, held = loaded.state, loaded.state.get("strategy", {})
+    state, held = loaded.state, loaded.state["strategy"]
     made_by: Mapping[str, Any] = loaded.manifest.made_by
     configuration = made_by["configuration"]
     unknown = ConfigError(
         "the snapshot's configuration, weights or statistics are not what this version makes of them",
         where=path,
-        mend=f"export it with streamlearn {made_by.get('version', 'of the version that wrote it')}",
+        mend=f"export it with streamlearn {made_by['version']}",
     )
     try:
         config = ModelConfig.model_validate({**_section(configuration, "model"), "device": "cpu"})
-        strategy = strategies.build(ComponentSpec.model_validate(_section(configuration, "strategy") or "er"))
+        strategy = strategies.build(ComponentSpec.model_validate(_section(configuration, "strategy")))
     except ValidationError as error:
         raise unknown from error
     hugging_face.check(type(strategy))
     model = load_model(config)
-    strategy.bind(model, int(configuration.get("seed", 0)))
+    strategy.bind(model, int(configuration["seed"]))
     model.head.grow(state["learner"]["rows"])
     weights = {**state["weights"], **state["frozen"]}
     if set(held) != set(strategy.state_dict()) or not model.load_weights(weights):

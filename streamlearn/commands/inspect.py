@@ -64,7 +64,7 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
     state, learner = loaded.state, loaded.state["learner"]
     memory, names = state["memory"], learner["labels"]
     counts = Counter(memory["labels"].numpy().tolist())
-    strategy = state.get("strategy", {}).items()
+    strategy = state["strategy"].items()
     held = {f"strategy.{key}": value for key, value in strategy if isinstance(value, StoredTensor)}
     found: dict[str, Any] = {
         "name": loaded.manifest.name,
@@ -78,7 +78,7 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
             "by_label": {names[number]: count for number, count in sorted(counts.items())},
         },
         "offsets": {f"{topic}[{number}]": offset for topic, number, offset in state["service"]["positions"]},
-        "pending": len(state["joiner"]["pending"]["rest_bytes"]) if "joiner" in state else 0,
+        "pending": len(state["joiner"]["pending"]["rest_bytes"]),
         "waiting": len(learner["waiting"]),
         "made_by": loaded.manifest.made_by,
     }
@@ -106,18 +106,23 @@ def older(path: str, newest: Loaded, sample_id: str) -> list[dict[str, Any]]:
     snapshots = Snapshots((parent or ".") if NAME.fullmatch(last) else path)
     names = [name for name in snapshots.names() if name <= newest.manifest.name]
     written: Mapping[str, Any] = newest.manifest.made_by
-    rule = written.get("snapshots") or {}
+    rule, created = written["snapshots"], newest.manifest.created
+    assert created is not None, "a learner's snapshot says when it was written"
     found: list[dict[str, Any]] = []
     for place, name in enumerate(names[:-1]):
         parts = found_in(snapshots.look(name), sample_id)
         if not parts:
             continue
-        each: dict[str, Any] = {"name": name, "found_in": parts}
-        if rule and newest.manifest.created is not None:
-            each["goes_after_snapshots"] = more = max(1, place + 1 + rule["keep"] - len(names))
-            moment = newest.manifest.created + more * rule["every_seconds"]
-            each["goes_at"] = datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
-        found.append(each)
+        more = max(1, place + 1 + rule["keep"] - len(names))
+        moment = datetime.fromtimestamp(created + more * rule["every_seconds"], UTC)
+        found.append(
+            {
+                "name": name,
+                "found_in": parts,
+                "goes_after_snapshots": more,
+                "goes_at": moment.isoformat(timespec="seconds"),
+            }
+        )
     return found
 
 

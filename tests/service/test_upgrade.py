@@ -10,6 +10,7 @@ import json
 import platform
 import shutil
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -19,6 +20,8 @@ import torch
 
 from streamlearn.config.settings import load
 from streamlearn.config.upgrades import as_begun
+from streamlearn.core.errors import StreamlearnError
+from streamlearn.durability import journal, snapshots
 from streamlearn.durability.journal_reader import JournalLog
 from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
@@ -91,9 +94,9 @@ class Left:
         source = MemorySource(self.log, self.topics.inputs, positions=found.positions)
         self.settings = as_begun(self.settings, found.last_start.configuration)
         self.service = assemble(self.settings, source, outlet, clock=lambda: self.now)
-        snapshots = Snapshots(root.snapshots.path, keep=root.snapshots.keep)
+        store = Snapshots(root.snapshots.path, keep=root.snapshots.keep)
         self.recovery = Recovery(
-            found, snapshots, self.open_journal, self.inputs, warm=WarmStart(root.warm_start), topic_ids=ids
+            found, store, self.open_journal, self.inputs, warm=WarmStart(root.warm_start), topic_ids=ids
         )
 
     def start(self):
@@ -169,6 +172,13 @@ def message(each):
     return Message(value, key, headers)
 
 
+def keys(value, path=()):
+    """Return the paths to all keys, through dicts alone; a tensor is called as a part is free to call it."""
+    if not isinstance(value, dict):
+        return set()
+    return {(*path, key) for key in value} | {each for key in value for each in keys(value[key], (*path, key))}
+
+
 def cpu():
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -241,3 +251,39 @@ def test_it_may_write_its_own_snapshot_and_come_back(left):
     left.start()
     assert left.recovery.found.batches == 0
     assert left.service.learner.sha256() == before
+
+
+def test_an_older_program_that_comes_back_finds_what_it_reads(left):
+    """Whoever goes back to 0.1.0 may: it reads these snapshots. If a key of its own goes, the format's number rises."""
+    left.now = left.expected["restarted_at"]
+    left.start()
+    left.go_on()
+    assert left.keeper.save(left.now)
+    first, *_, last = (Path("state") / each for each in left.recovery.snapshots.names())
+    for part in set(first.glob("*.json")) - {first / "manifest.json"}:
+        assert keys(json.loads(part.read_bytes())) <= keys(json.loads((last / part.name).read_bytes())), part
+
+
+def test_a_journal_that_a_newer_version_went_on_with_is_refused(left):
+    newest = left.told[-1]
+    newer = {**newest, "format": journal.FORMAT + 1, "seq": newest["seq"] + 1, "unheard": "of"}
+    left.log.append(left.topics.journal, [Message(json.dumps(newer).encode())])
+    with pytest.raises(
+        StreamlearnError, match=rf"format {journal.FORMAT + 1}, .* reads up to {journal.FORMAT}\n  -> install"
+    ):
+        left.prepare()
+
+
+def test_a_snapshot_of_a_newer_version_is_refused_though_an_older_one_is_there(left):
+    left.now = left.expected["restarted_at"]
+    left.start()
+    assert left.keeper.save(left.now)
+    named = json.loads(left.log.records(left.topics.journal)[-1].value)
+    manifest = Path("state") / named["name"] / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "format": snapshots.FORMAT + 1}))
+    digest = sha256(manifest.read_bytes()).hexdigest()
+    again = {**named, "seq": named["seq"] + 1, "manifest_sha256": digest}
+    left.log.append(left.topics.journal, [Message(json.dumps(again).encode())])
+    left.prepare()
+    with pytest.raises(StreamlearnError, match=rf"the snapshot has format {snapshots.FORMAT + 1}, .*\n  -> install"):
+        left.recovery.load(left.service)
