@@ -144,6 +144,7 @@ def test_doctor_names_what_is_missing_and_creates_it(tmp_path, kafka, fresh_name
         "broker": "ok",
         "topics": "FAIL",
         "model": "ok",
+        "processors": "ok",
         "folder": "ok",
         "metrics": "ok",
     }

@@ -83,7 +83,7 @@ def test_every_panel_variable_and_alert_has_data(tmp_path, kafka, new_topic, fre
         joiner={"ttl": 20, "capacity": 40},
         learner={"replay_size": 0, "batch_size": 8, "learning_rate": 1e-3, "head_learning_rate": 0.05},
         metrics={"window": 100},
-        probes={"share": 0.3, "budget": 3.0},
+        probes={"share": 0.3, "budget": 3.0, "capacity": 20 * (2 * PHASES - 1)},  # one class finds no room
         drift=detectors,
         limits={"record_bytes": RECORD_BYTES},
         serving={"abstain_below": 0.5},

@@ -297,7 +297,7 @@ def test_texts_of_users_are_text(visit):
     shown.root.name = shown.root.model.name = EVIL
     shown.learner.task.groups.extend([EVIL, "other"])
     shown.totals.dead_letters[EVIL] += 1
-    shown.monitor.now = [Reading(EVIL, EVIL, 2.0, 1.0)]
+    shown.measures.monitor.now = [Reading(EVIL, EVIL, 2.0, 1.0)]
     dashboard = Dashboard(shown)
     shown.now += 1
     dashboard.observe(turn(*([each] for each in row(EVIL, EVIL, EVIL)), [Reading(EVIL, EVIL, 2.0, 1.0)]))
