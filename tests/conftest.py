@@ -54,13 +54,11 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     return report
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests are dealt out by their groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if not {"kafka", "own_broker"}.isdisjoint(fixtures):
             item.add_marker(pytest.mark.kafka)
-            item.add_marker(pytest.mark.xdist_group("kafka"))  # one broker serves all of them
         if "data" in fixtures:
             item.add_marker(pytest.mark.data)
 
