@@ -181,7 +181,8 @@ def _explain(
             text = "is required"
         else:
             given = detail.get("input")
-            untold = _is_secret(where, secrets) or isinstance(given, dict | list | BaseModel)
+            client = where == ("kafka", "client")  # one text in the place of all properties may hold a password
+            untold = client or _is_secret(where, secrets) or isinstance(given, dict | list | BaseModel)
             text = detail["msg"].removeprefix("Value error, ")
             text = text[0].lower() + text[1:] + ("" if untold else f", not {_shown(given)!r}")
         messages.append(f"{_place(where, origins, file)}: {name}: {text}")

@@ -13,12 +13,25 @@ _SECRET = re.compile(
     r"passw|passphrase|passcode|secret|token|credential|private|jaas|oauthbearer[._]config|kinit|user[._]info|pem\b|key$",
     re.IGNORECASE,
 )
+# Of what authenticates and encrypts, only what is known to be no secret is shown: a misspelt `sasl.pasword` is none of it.
+_FAMILY = re.compile(r"^(sasl|ssl)(?![a-z])", re.IGNORECASE)
+_PUBLIC = re.compile(
+    r"^sasl[._](mechanisms?|username|kerberos[._](service[._]name|principal|keytab|min[._]time[._]before[._]relogin)"
+    r"|oauthbearer[._](method|scope|extensions|sub[._]claim[._]name|client[._]id|grant[._]type|metadata[._].*"
+    r"|assertion[._](algorithm|jwt[._]template[._]file|claim[._].*)))$"
+    r"|^ssl[._](cipher[._]suites|curves[._]list|sigalgs[._]list|engine[._]id|providers"
+    r"|endpoint[._]identification[._]algorithm|ca[._]certificate[._]stores)$",
+    re.IGNORECASE,
+)
 _PLACE = re.compile(r"[._](file|location|keytab)$", re.IGNORECASE)  # says where a secret lies, which is none
 
 
 def is_secret(name: str) -> bool:
     """Say whether what a property of this name holds is never to be shown."""
-    return bool(_SECRET.search(name)) and not _PLACE.search(name)
+    if _PLACE.search(name):
+        return False
+    unknown = bool(_FAMILY.search(name)) and not _PUBLIC.search(name)
+    return unknown or bool(_SECRET.search(name))
 
 
 def without(text: str, properties: Mapping[str, object]) -> str:

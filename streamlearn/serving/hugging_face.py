@@ -51,6 +51,9 @@ def save(model: Model, strategy: Strategy, labels: Sequence[str], folder: Path) 
         for name, content in (("head", settings), ("labels", list(labels))):
             text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
             (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        usual = (folder / "labels.json").stat().st_mode
+        for file in folder.rglob("*.safetensors"):  # safetensors lets the owner alone read them, whatever the umask
+            file.chmod(usual)
     except OSError as error:
         raise StreamlearnError(
             f"cannot be written: {error.strerror or error}", where=str(folder), mend="name a folder that you may write"

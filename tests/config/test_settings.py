@@ -412,3 +412,9 @@ def test_the_environment_is_left_as_it_was(write):
     before = dict(os.environ)
     load(write(), ["seed=4"])
     assert dict(os.environ) == before
+
+
+def test_one_text_in_the_place_of_all_properties_of_the_client_is_not_shown():
+    with pytest.raises(ConfigError, match=r"kafka\.client: input should be a valid dictionary") as error:
+        check({**(data := yaml.safe_load(MINIMAL)), "kafka": {**data["kafka"], "client": "sasl.password=hunter2"}})
+    assert "hunter2" not in str(error.value)

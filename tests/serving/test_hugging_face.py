@@ -115,6 +115,7 @@ def test_a_rehearsed_head_without_a_say_is_left_out(tmp_path, folders):
     world.service.learner.strategy.fusion.weights[2] = 0.0
     files = export(written(world, tmp_path / "state"), tmp_path / "out")
     assert not [each for each in files if each.startswith("rehearsed")]
+    assert len({(tmp_path / "out" / each).stat().st_mode for each in files}) == 1  # who reads one reads them all
     assert set(load_file(tmp_path / "out" / "head.safetensors")) == {"weight", "bias", "centre", "projections"}
 
 
