@@ -13,7 +13,7 @@ _SECRET = re.compile(
     r"passw|passphrase|passcode|secret|token|credential|private|jaas|oauthbearer[._]config|kinit|user[._]info|pem\b|key$",
     re.IGNORECASE,
 )
-# Of what authenticates and encrypts, only what is known to be no secret is shown: a misspelt `sasl.pasword` is none of it.
+# Of what authenticates and encrypts only what is known to be no secret is shown: `sasl.pasword` may be one.
 _FAMILY = re.compile(r"^(sasl|ssl)(?![a-z])", re.IGNORECASE)
 _PUBLIC = re.compile(
     r"^sasl[._](mechanisms?|username|kerberos[._](service[._]name|principal|keytab|min[._]time[._]before[._]relogin)"
