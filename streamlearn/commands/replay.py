@@ -16,6 +16,7 @@ from typing import Any
 from streamlearn.commands.published import AHEAD, Published, said
 from streamlearn.config.settings import Settings
 from streamlearn.config.settings import load as load_settings
+from streamlearn.config.upgrades import as_begun
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import journal
 from streamlearn.durability.journal_reader import Entry
@@ -75,9 +76,17 @@ def replay(
         lambda positions: open_inputs(client, topics.inputs, positions),
         warm=WarmStart(root.warm_start),
     )
+    if found.last_start is not None:
+        settings = as_begun(settings, found.last_start.configuration)
     service = silent_service(settings, to_step)
     named = beginnings(found.named, recovery.snapshots, to_step, verify=verify, whole=whole)
     pointer = recovery.load(service, named)  # 1
+    if to_step is not None and service.learner.step > to_step:
+        raise StreamlearnError(
+            f"the oldest state that can be rebuilt is that of step {service.learner.step}, after {to_step}",
+            where=root.snapshots.path,
+            mend="name a later step: what the journal told before its beginning is gone",
+        )
     with ExitStack() as stack:
         checked = None
         if verify:

@@ -1,6 +1,7 @@
 """Reading the configuration: `--set` over environment over file over default, secrets, and errors that help.
 
-Every value remembers where it came from, so that `config show` can say so and an error can name file and line.
+What can be set is declared in `tree.py`, in each room's `config.py` and each family's `family.py`. Every value
+remembers where it came from, so that `config show` can say so and an error can name file and line.
 """
 
 import os

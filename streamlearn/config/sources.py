@@ -13,7 +13,7 @@ from streamlearn.core.errors import ConfigError
 from streamlearn.core.secrets import is_secret
 
 PREFIX = "STREAMLEARN_"
-SCALARS = ("name", "seed", "warm_start")
+SCALARS = ("name", "seed", "warm_start", "task", "strategy")  # of one word: a component may stand there by its name
 
 Where = tuple[str, ...]
 

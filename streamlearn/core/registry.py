@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -82,7 +82,7 @@ class Registry(Generic[T]):
         self.family = family
         self._own = dict(own)
         self._classes: dict[str, Any] = {}  # that were loaded, or that others registered
-        self._entry_points_read = False
+        self._points: dict[str, EntryPoint] | None = None  # of other packages; None: not looked for yet
 
     def register(self, name: str) -> Callable[[C], C]:
         """Register the decorated class under `name`."""
@@ -104,8 +104,7 @@ class Registry(Generic[T]):
             del self._classes[name]
 
     def __iter__(self) -> Iterator[str]:
-        self._read_entry_points()
-        return iter(sorted({*self._own, *self._classes}))
+        return iter(sorted({*self._own, *self._classes, *self._others()}))
 
     def cls(self, name: str) -> Any:  # noqa: ANN401 - a family's own constructor signature
         """Return the class registered as `name`; one of ours is loaded now.
@@ -115,8 +114,7 @@ class Registry(Generic[T]):
         """
         self._find(name)
         if name not in self._classes:
-            module, _, attribute = self._own[name].place.partition(":")
-            self._classes[name] = getattr(import_module(module), attribute)
+            self._classes[name] = self._loaded(name)
         return self._classes[name]
 
     def settings(self, name: str) -> type[Config]:
@@ -126,7 +124,7 @@ class Registry(Generic[T]):
             ConfigError: no such component.
         """
         self._find(name)
-        found: type[Config] = self._own[name].config if name in self._own else self._classes[name].Config
+        found: type[Config] = self._own[name].config if name in self._own else self.cls(name).Config
         return found
 
     def fact(self, name: str, attribute: str) -> Any:  # noqa: ANN401 - whatever the class says
@@ -154,8 +152,7 @@ class Registry(Generic[T]):
         return component
 
     def _find(self, name: str) -> None:
-        self._read_entry_points()
-        if name not in self._own and name not in self._classes:
+        if name not in {*self._own, *self._classes, *self._others()}:
             near = get_close_matches(name, list(self), 1)
             raise ConfigError(
                 f"there is no {self.family} named {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
@@ -163,9 +160,23 @@ class Registry(Generic[T]):
                 mend=f"choose one of: {', '.join(self)}",
             )
 
-    def _read_entry_points(self) -> None:
-        if not self._entry_points_read:
-            self._entry_points_read = True
-            for point in entry_points(group=f"streamlearn.{self.family}"):
-                if point.name not in self._own:
-                    self._classes.setdefault(point.name, point.load())
+    def _loaded(self, name: str) -> Any:  # noqa: ANN401 - see cls
+        if name in self._own:
+            module, _, attribute = self._own[name].place.partition(":")
+            return getattr(import_module(module), attribute)
+        point = self._others()[name]
+        try:
+            return point.load()
+        except Exception as error:  # whatever another package throws when it is imported
+            raise ConfigError(
+                f"{name!r} cannot be loaded: {type(error).__name__}: {error}",
+                where=f"the entry point {point.value} of {self.family}",
+                mend="mend or remove the package that brings it, or choose another component",
+            ) from error
+
+    def _others(self) -> dict[str, EntryPoint]:
+        """Return the components of other packages, by name; each is loaded when it is asked for. Ours come first."""
+        if self._points is None:
+            found = entry_points(group=f"streamlearn.{self.family}")
+            self._points = {point.name: point for point in reversed(found) if point.name not in self._own}
+        return self._points

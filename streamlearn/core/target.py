@@ -98,7 +98,10 @@ class Answer(Protocol):
         ...
 
     def published(self) -> Sequence[Mapping[str, Any]]:
-        """Return, of each event, the task's own fields of its prediction."""
+        """Return, of each event, the task's own fields of its prediction.
+
+        They are the same for all events, and none of those that every prediction has (`stream.events`).
+        """
         ...
 
     def named(self) -> Sequence[str | None]:

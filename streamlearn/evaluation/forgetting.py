@@ -1,4 +1,5 @@
-"""Measures of continual learning, by their definitions, from a matrix of accuracies.
+"""Measures of continual learning, by their definitions: from a matrix of accuracies, as `evaluate` has one; and while
+the stream goes on, from probes (`Probes.record` -> `Cohort.score` -> `by_label`).
 
 A task matrix has one row for each task learned and one column for each task tested: `accuracy[i, j]` is the accuracy
 on task j after task i was learned, both from 0. nan stands for what was not measured: every mean leaves it out, and is

@@ -72,7 +72,7 @@ class Learner:
             raise ConfigError(
                 "this strategy needs a task of classes, and the task has none",
                 where="strategy, task",
-                mend="choose er, derpp or finetune for this task",
+                mend="`streamlearn config check` names those that can",
             )
         self.step = 0
         self.queue = SampleQueue(config.batch_size)
@@ -204,6 +204,15 @@ class Learner:
         write them before the next step."""
         trained, weights = self._trained_names(), dict(self.model.named_parameters())
         moments = [self.optimizer.state.get(parameter, {}) for parameter in self.trained()]
+        own = {
+            "step": self.step,
+            "optimizer": self.config.optimizer,
+            "trained": self.model.trained,
+            "rows": self.model.head.size,
+            **self.queue.state_dict(),
+        }
+        tasks = self.task.state_dict()
+        assert own.keys().isdisjoint(tasks), f"a task keeps nothing under {sorted(own.keys() & tasks)}"
         return {
             "weights": {name: tensor.detach() for name, tensor in weights.items() if name in trained},
             "frozen": {name: tensor.detach() for name, tensor in weights.items() if name not in trained},
@@ -213,14 +222,7 @@ class Learner:
             "recent": self.strategy.recent.state_dict(),
             "usual": self.novelty.state_dict(),
             "penalties": {self._name(penalty): penalty.state_dict() for penalty in self.penalties},
-            "learner": {
-                "step": self.step,
-                "optimizer": self.config.optimizer,
-                "trained": self.model.trained,
-                **self.task.state_dict(),
-                "rows": self.model.head.size,
-                **self.queue.state_dict(),
-            },
+            "learner": {**own, **tasks},
         }
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """What the service tells of itself: one catalogue, from which /metrics, `--json` and /api/state are made.
 
-`exporter` makes /metrics of it, `summary` the object of `--json`, `status` the figures of /api/state.
+`exporter` makes /metrics of it, where a name begins with `streamlearn_` and a counter's ends in `_total`; `summary`
+makes the object of `--json`, and `status` the figures of /api/state.
 """
 
 import math

@@ -48,8 +48,6 @@ def erase(ids: Sequence[str], learner: Learner, measures: Measures) -> int:
 def _relabel(learner: Learner, sample_id: str, label: Target) -> None:
     if learner.queue.relabel(sample_id, label) or learner.stopped:  # 3
         return
-    if learner.stopped:
-        return
     if sample_id in learner.memory or sample_id in learner.strategy.recent:  # 4
         task, encoded = learner.task, learner.task.encode([label])
         learner.model.head.grow(task.outputs, learner.optimizer)

@@ -205,13 +205,14 @@ class Recovery:
                     if isinstance(record, journal.Warm | journal.Batch | journal.Flush) and start is not None:
                         self._obey(service, start)
                         start = None
+                    if isinstance(record, journal.Batch):  # before the attempt: a refusal here is no death
+                        there = [each for each in record.ranges if self._is_there(each.topic, ids)]
+                        records, lost = refetch.fetch(there, lossy=self.accept_loss)
+                        self.lost += lost or len(there) < len(record.ranges)
                     if careful and isinstance(record, journal.Warm | journal.Batch):
                         attempt = journal.Attempt(**service.common(service.clock()), batch=record.seq)
                         service.publisher.commit(attempt)
                     if isinstance(record, journal.Batch):
-                        there = [each for each in record.ranges if self._is_there(each.topic, ids)]
-                        records, lost = refetch.fetch(there, lossy=self.accept_loss)
-                        self.lost += lost or len(there) < len(record.ranges)
                         yield record, service.reapply(record, records, learn=record.seq not in discarded)
                         continue
                     if isinstance(record, journal.Warm):

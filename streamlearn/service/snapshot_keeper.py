@@ -9,10 +9,10 @@ from typing import Any
 
 from streamlearn.core.timing import Stages
 from streamlearn.durability import failpoints, journal
-from streamlearn.durability import snapshots as checkpoint
 from streamlearn.durability.journal_reader import OpenJournal, place_of
 from streamlearn.durability.publisher import Publisher
 from streamlearn.durability.snapshots import SnapshotError, Snapshots
+from streamlearn.durability.snapshots import name as snapshot_name
 from streamlearn.service.state import State
 from streamlearn.stream.transport import Place
 
@@ -111,13 +111,18 @@ class SnapshotKeeper:
 
         What the storage refuses is told, counted, and no reason to stop: a restart then learns more of the past again.
         """
+        try:
+            return self._save(now)
+        finally:  # the next one is so many seconds from here, however long this one took
+            self._tried_at = self.timer()
+
+    def _save(self, now: float) -> bool:
         writer, learner = self.publisher.writer, self.state.learner
-        self._tried_at = self.timer()
         if writer.seq == self._seq:
             if self.lifecycle.purging:
                 self._prune()
             return True
-        name = checkpoint.name(writer.incarnation, writer.seq)
+        name = snapshot_name(writer.incarnation, writer.seq)
         start = time.monotonic()
         try:
             with self.stages("snapshot"):

@@ -2,7 +2,7 @@
 
 Every record becomes exactly one of three things: an `Event` or a `Label`; a `Forget`, which asks that an id is
 forgotten; or a `DeadLetter`, which says why it cannot be taken. Nothing here raises for what a record holds. What a
-label means is the task's to say, through `Targets`. No clock, no I/O.
+label means is the task's to say, through `Targets` (of classes: `model/tasks/classes.py`). No clock, no I/O.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What became of a batch once its events and labels were joined."""
+"""What became of a batch once its events and labels were joined: the result alone. The joining is `joiner.py`."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -204,7 +204,7 @@ class Outlet(Sink, Transaction, Protocol):
 def canonical(records: Iterable[Record], topics: Sequence[str]) -> list[Record]:
     """Sort a batch into the one order in which it is learned, however the log interleaved its partitions.
 
-    Topics come in the order given (control, then events, then labels), within a topic by partition and offset. A
+    Topics come in the order given (events, then labels), within a topic by partition and offset. A
     transport returns the records of one partition in order, so only the partitions are sorted.
     """
     rank = {topic: i for i, topic in enumerate(topics)}

@@ -80,6 +80,17 @@ def test_entry_points_add_and_do_not_replace(family, monkeypatch):
     assert family.settings("own") is PartConfig
 
 
+def test_a_package_that_is_broken_is_told_by_its_name_and_only_who_chooses_it_is_refused(family, monkeypatch):
+    points = [EntryPoint("broken", "no_such_package:Part", "streamlearn.part")]
+    monkeypatch.setattr(registry, "entry_points", lambda **_: points)
+    assert list(family) == ["broken", "own"]
+    assert family.settings("own") is PartConfig
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="'broken' cannot be loaded: ModuleNotFoundError") as caught:
+            family.config(ComponentSpec(name="broken"))
+        assert "no_such_package:Part" in caught.value.where
+
+
 OURS = [(family, name) for family in dict.fromkeys(COMPONENTS.values()) for name in family._own]
 
 

@@ -118,7 +118,7 @@ def test_each_failpoint_once(tmp_path, kafka, new_topic, name, tiny):
     sent(tmp_path, kafka, events, stream(2000))
     dies_at(tmp_path, config, "learned:3")
     for failpoint in failpoints.NAMES:
-        if failpoint in {"warming", "warmed"}:  # tests/test_warm.py
+        if failpoint in {"warming", "warmed"}:  # tests/service/test_warm_start.py
             continue
         times = 1 if failpoint in {"started", "reapplied"} else 3
         dies_at(tmp_path, config, f"{failpoint}:{times}")

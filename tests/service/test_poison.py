@@ -6,8 +6,10 @@ import orjson
 import pytest
 import torch
 
+from streamlearn.core.errors import StreamlearnError
+from streamlearn.durability import journal
 from streamlearn.durability.recovery_plan import DEATHS
-from streamlearn.stream.transport import Message
+from streamlearn.stream.transport import Message, TopicPartition
 from tests.past import Died, Past, dying, event, image, label, learned, send
 
 
@@ -99,6 +101,24 @@ def test_labels_that_kill_are_discarded(past, caplog):
     assert image(past.service) == before
     follower, _ = past.follower()
     assert image(follower) == before
+
+
+def test_records_that_are_gone_kill_nobody_however_often_that_is_refused(tiny, tmp_path):
+    past = Past(tiny, tmp_path / "state", partitions=1, probes={"share": 0})
+    past.start()
+    past.produce(40)
+    past.drain()
+    past.log.truncate(TopicPartition("events", 0), 20)
+    for _ in range(8):
+        with pytest.raises(StreamlearnError, match="the log now gives"):
+            past.start()
+    assert past.records(journal.Discard) == []
+    past.start(accept_loss=True)
+    labels = past.service.totals.labels
+    assert (labels["discarded"], labels["learned"] + len(past.service.learner.waiting)) == (
+        0,
+        16,
+    )
 
 
 def test_a_record_that_kills_is_found_while_other_partitions_move(tiny, tmp_path):

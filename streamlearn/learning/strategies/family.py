@@ -1,4 +1,8 @@
-"""The family of strategies: their names, their settings, and where each of them lies. Without torch."""
+"""The family of strategies: their names, their settings, and where each of them lies. Without torch.
+
+One more of ours is a file beside `er.py`, its settings and its line here, a row in docs/strategies.md and
+ARCHITECTURE.md, and the pages made anew (`python -m docs.generate`). The suites over the registry then test it.
+"""
 
 from typing import TYPE_CHECKING, Literal
 

@@ -62,7 +62,7 @@ class Task(Judge, Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was encoded so far, as JSON values."""
+        """Return what was encoded so far, as JSON values; the learner keeps them among its own, under other keys."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Where records come from and go to: Kafka, the embedded broker, an in-process log."""
+"""Kafka: where records come from and go to, the broker inside this process too."""
