@@ -109,7 +109,7 @@ class Past:
             service.publisher,
             service.stages,
             every_seconds=every_seconds,
-            made_by={},
+            made_by={"snapshots": {"keep": self.keep, "every_seconds": 60}},
             named=recovery.found.names,
             age=self.now - recovery.found.saved_at(self.now),
             timer=service.timer,
