@@ -24,7 +24,8 @@ from streamlearn.learning.memory.policy import Policy
 from streamlearn.learning.memory.retrieval import Retrieval
 from streamlearn.learning.penalties.base import Penalty
 from streamlearn.learning.penalties.family import penalties
-from streamlearn.learning.strategies.base import Strategy
+from streamlearn.learning.strategies.base import Output, Rehearsing, Strategy
+from streamlearn.learning.strategies.exported import Exported
 from streamlearn.learning.strategies.family import strategies
 from streamlearn.model.tasks.base import Task
 from streamlearn.model.tasks.family import tasks
@@ -35,9 +36,10 @@ from streamlearn.stream.pending import Served
 from streamlearn.stream.transport import Message, Outlet, Place, Record, Source, TopicPartition
 
 __all__ = [
-    "Answer", "Batch", "Column", "Config", "ConfigError", "Detector", "Event", "Joiner", "JoinerConfig", "Judged",
-    "Label", "Measure", "Message", "Outlet", "Penalty", "Place", "Policy", "Reading", "Record", "Refusal",
-    "ReplayMemory", "Retrieval", "Sample", "Served", "Source", "Strategy", "StreamlearnError", "Target", "Targets",
-    "Task", "Tokens", "TopicPartition", "average_accuracy", "backward_transfer", "detectors", "forgetting",
-    "forward_transfer", "penalties", "policies", "random_stream", "retrievals", "strategies", "tasks",
+    "Answer", "Batch", "Column", "Config", "ConfigError", "Detector", "Event", "Exported", "Joiner", "JoinerConfig",
+    "Judged", "Label", "Measure", "Message", "Outlet", "Output", "Penalty", "Place", "Policy", "Reading", "Record",
+    "Refusal", "Rehearsing", "ReplayMemory", "Retrieval", "Sample", "Served", "Source", "Strategy",
+    "StreamlearnError", "Target", "Targets", "Task", "Tokens", "TopicPartition", "average_accuracy",
+    "backward_transfer", "detectors", "forgetting", "forward_transfer", "penalties", "policies", "random_stream",
+    "retrievals", "strategies", "tasks",
 ]  # fmt: skip

@@ -1,11 +1,12 @@
 """What every test may ask for, and what becomes of a test when this machine lacks what it needs.
 
-    kafka         the address of a real Apache Kafka broker, one for the whole run: the one that STREAMLEARN_TEST_KAFKA
-                  names, or one that is started for the run
+    kafka         the address of a real Apache Kafka broker: the one that STREAMLEARN_TEST_KAFKA names, or one that is
+                  started for each process of the run
     own_broker    a `Broker` that the test may stop, kill and start again
     new_topic     makes topics on `kafka`: new_topic("events", partitions=3) -> "events-1f8a09c3"
     fresh_name    the same kind of name without a topic: for groups, transactional ids, topics made by what is tested
     data          the folder of public data sets that STREAMLEARN_DATA names
+    past, make    learners with a tiny encoder on a log in memory; see tests/past.py
     @tool(name)   the test runs the program `name`
 
 Where something is missing the test is skipped and says what to install. With STREAMLEARN_REQUIRE_ALL=1 it fails.
@@ -17,7 +18,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from secrets import token_hex
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -25,6 +26,9 @@ from confluent_kafka.cimpl import NewTopic
 
 from streamlearn.core.threads import spin_briefly
 from tests.kafka.broker import Broker, NotInstalledError
+
+if TYPE_CHECKING:
+    from tests.past import Past
 
 spin_briefly()  # as the commands do: tests run beside brokers
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that wants a model from a hub fails at once
@@ -140,3 +144,31 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.set_num_threads(1)  # a tiny model gains nothing from more, and loses much on a busy machine
     return save(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def one_thread() -> None:
+    """Let torch compute on one thread, and so add up in one order, also after a test that let it have more."""
+    import torch  # noqa: PLC0415 - as above
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def past(tiny: Path, tmp_path: Path) -> "Past":
+    """A learner on a log in memory, which may die and start again."""
+    from tests.past import Past  # noqa: PLC0415 - as above
+
+    return Past(tiny, tmp_path / "state")
+
+
+@pytest.fixture
+def make(tiny: Path, tmp_path: Path) -> Callable[..., "Past"]:
+    """Make the same with a topic of labels, and with these sections of the configuration."""
+    from tests.past import Past  # noqa: PLC0415 - as above
+
+    def past(**sections: Any) -> Past:
+        sections.setdefault("probes", {"share": 0})
+        return Past(tiny, tmp_path / "state", labels=True, **sections)
+
+    return past

@@ -71,7 +71,7 @@ class Published:
 
     def leave(self, ranges: Iterable[Range]) -> None:
         """Leave the records of a batch behind, and read on."""
-        self._passed.update({TopicPartition(each.topic, each.partition): each.next for each in ranges})
+        self._passed.update({each.topic_partition: each.next for each in ranges})
         self._fill()
 
     def _fill(self) -> None:

@@ -32,7 +32,7 @@ from streamlearn.service.warm_start import WarmStart
 from streamlearn.serving import hugging_face
 from streamlearn.stream.events import Prediction
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
-from streamlearn.stream.transport import TopicPartition
+from streamlearn.stream.transport import TopicPartition, offsets
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +80,7 @@ def replay(
         settings = as_begun(settings, found.last_start.configuration)
     service = silent_service(settings, to_step)
     named = beginnings(found.named, recovery.snapshots, to_step, verify=verify, whole=whole)
-    pointer = recovery.load(service, named)  # 1
-    if to_step is not None and service.learner.step > to_step:
-        raise StreamlearnError(
-            f"the oldest state that can be rebuilt is that of step {service.learner.step}, after {to_step}",
-            where=root.snapshots.path,
-            mend="name a later step: what the journal told before its beginning is gone",
-        )
+    pointer = begin(recovery, service, named, to_step)  # 1
     with ExitStack() as stack:
         checked = None
         if verify:
@@ -201,12 +195,23 @@ def beginnings(
     return fits if fits or whole else there
 
 
+def begin(recovery: Recovery, service: Service, named: Sequence[Entry], to_step: int | None) -> journal.Pointer | None:
+    """Take over the first of the snapshots that can be read; None where the replay begins at the first records.
+
+    Raises:
+        StreamlearnError: it is of a later step already.
+    """
+    pointer = recovery.load(service, named)
+    if to_step is not None and service.learner.step > to_step:
+        raise StreamlearnError(
+            f"the oldest state that can be rebuilt is that of step {service.learner.step}, after {to_step}",
+            where=service.root.snapshots.path,
+            mend="name a later step: what the journal told before its beginning is gone",
+        )
+    return pointer
+
+
 def passed(named: Sequence[Entry], pointer: journal.Pointer | None) -> dict[TopicPartition, int]:
     """Return the next offset of each partition where the replay begins; without a snapshot, at the first records."""
     begun = [each.record for each in named if pointer is not None and each.offset == pointer.journal_offset]
-    return {
-        TopicPartition(topic, partition): offset
-        for record in begun
-        if isinstance(record, journal.Snapshot)
-        for topic, partition, offset in record.positions
-    }
+    return offsets(place for record in begun if isinstance(record, journal.Snapshot) for place in record.positions)

@@ -41,9 +41,12 @@ class Settings:
         """Say whether the value at a place was given, and is no default; a component's name may stand alone."""
         value: Any = self.data
         for key in place:
-            if not (isinstance(value, Mapping) and key in value):
+            if isinstance(value, Mapping) and key in value:
+                value = value[key]
+            elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
+                value = value[int(key)]
+            else:
                 return isinstance(value, str) and key == "name"
-            value = value[key]
         return True
 
     def show(self) -> str:

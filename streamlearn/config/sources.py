@@ -125,19 +125,24 @@ def put(data: dict[str, Any], where: Where, value: object, origin: str) -> None:
     Raises:
         ConfigError: the place would be inside a value.
     """
-    section = data
-    for depth, key in enumerate(where[:-1]):
-        inner = section.setdefault(key, {})
-        if isinstance(inner, str) and registry(where[: depth + 1]):
-            inner = section[key] = {"name": inner}
-        if not isinstance(inner, dict):
+    section: Any = data
+    for depth, key in enumerate(where):
+        listed = isinstance(section, list)
+        if not isinstance(section, dict) and not (listed and key.isdigit() and int(key) < len(section)):
+            kind = "list" if listed else "value"
             raise ConfigError(
-                f"{'.'.join(where[: depth + 1])} is a value, and {'.'.join(where)} would be inside it",
+                f"{'.'.join(where[:depth])} is a {kind}, and {'.'.join(where)} would be inside it",
                 where=origin,
                 mend="check the name of the setting with `streamlearn config show`",
             )
+        at = int(key) if listed else key
+        if depth == len(where) - 1:
+            section[at] = value
+            return
+        inner = section[at] if listed else section.setdefault(at, {})
+        if isinstance(inner, str) and registry(where[: depth + 1]):
+            inner = section[at] = {"name": inner}
         section = inner
-    section[where[-1]] = value
 
 
 def with_secrets(

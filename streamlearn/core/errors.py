@@ -8,8 +8,8 @@
         ├── BrokerError          the Kafka broker does not answer or refuses for now
         └── TransactionAbortedError  nothing of the transaction counts; the batch can be taken again
 
-A bad event is never an exception: it becomes a dead letter (`events.DeadLetter`). `assert` guards invariants of our
-own code. Whatever else escapes is a bug, and the command line says so.
+A bad event is never an exception: it becomes a dead letter (`stream.dead_letters.DeadLetter`). `assert` guards
+invariants of our own code. Whatever else escapes is a bug, and the command line says so.
 """
 
 from typing import ClassVar

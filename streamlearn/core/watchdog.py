@@ -25,7 +25,7 @@ class Watchdog:
     """Calls for the end where a guarded block takes longer than it may.
 
     A call into librdkafka may never return, whatever its timeout (sending offsets to a transaction while the
-    coordinator moves, librdkafka's issue 5456): only another thread can tell.
+    coordinator moves): only another thread can tell.
 
     Args:
         seconds: that a block may take.

@@ -8,7 +8,7 @@ from streamlearn.core.errors import StreamlearnError
 from streamlearn.durability import journal
 from streamlearn.durability.journal import Pointer, Writer
 from streamlearn.durability.journal_reader import Entry, JournalLog, valid
-from streamlearn.stream.transport import Place, TopicPartition
+from streamlearn.stream.transport import Place, TopicPartition, offsets
 
 DEATHS = 3  # starts in a row that did not live long, after which records are taken one by one
 LIFE = 20  # batches; other partitions may get on while one holds a record that kills
@@ -163,7 +163,7 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
         found.deaths += 1
         found.lived = 0
         _died(found)
-        found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
+        found.positions |= offsets(record.positions)
     elif isinstance(record, journal.Attempt):
         found.attempt = record.place if record.batch is None else record.batch
     elif isinstance(record, journal.Discard):
@@ -183,10 +183,10 @@ def _follow(found: Plan, record: journal.JournalRecord) -> None:
                 ):
                     del found.killers[each]
             found.batches += 1
-            found.positions |= {TopicPartition(each.topic, each.partition): each.next for each in record.ranges}
+            found.positions |= {each.topic_partition: each.next for each in record.ranges}
         elif isinstance(record, journal.Snapshot):
             found.batches, found.deaths, found.warm = 0, 0, None
             found.discarded.clear()
-            found.positions |= {TopicPartition(topic, number): offset for topic, number, offset in record.positions}
+            found.positions |= offsets(record.positions)
         if found.lived >= LIFE:
             found.deaths = 0

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from streamlearn.core.arrays import arrays, tensors
 from streamlearn.core.other import OTHER, apart
 from streamlearn.core.target import Judge, Measure, Rows, Target
 
@@ -156,16 +157,16 @@ class Prequential:
         window = list(self.window)
         pairs = list(dict.fromkeys(chain(self._pairs, *(entry.slices for entry in window))))
         place = {pair: n for n, pair in enumerate(pairs)}
-        targets = self.judge.targets_packed([*(entry.said for entry in window), *(entry.label for entry in window)])
-        halves = {name: torch.from_numpy(each) for name, each in targets.items() if isinstance(each, np.ndarray)}
+        said, labels = (entry.said for entry in window), (entry.label for entry in window)
+        targets = tensors(self.judge.targets_packed([*said, *labels]))
         return {
             "count": self.count,
             "correct": _plain(self._total),
             "own_pairs": len(self._pairs),
             "pairs": [list(pair) for pair in pairs],
             **targets,
-            "predicted": halves["labels"][: len(window)],
-            "labels": halves["labels"][len(window) :],
+            "predicted": targets["labels"][: len(window)],
+            "labels": targets["labels"][len(window) :],
             "losses": torch.tensor([entry.loss for entry in window], dtype=torch.float64),
             "confidences": torch.tensor([entry.confidence for entry in window], dtype=torch.float64),
             "answered": torch.tensor([entry.answered for entry in window], dtype=torch.bool),
@@ -274,13 +275,11 @@ class ServedAnswers:
         """Return all of it, in columns."""
         kept = np.frombuffer(b"".join(kept for _, kept in self._kept.values()), self.judge.kept)
         numbers = torch.tensor([number for number, _ in self._kept.values()], dtype=torch.int64)
-        columns = {name: torch.from_numpy(each) for name, each in self.judge.columns(kept).items()}
-        return {"ids": list(self._kept), "numbers": numbers, **columns}
+        return {"ids": list(self._kept), "numbers": numbers, **tensors(self.judge.columns(kept))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what another kept; of too many the last."""
-        arrays = {name: each.numpy() for name, each in state.items() if isinstance(each, torch.Tensor)}
-        kept = [row.tobytes() for row in self.judge.restored(arrays)]
+        kept = [row.tobytes() for row in self.judge.restored(arrays(state))]
         found = list(zip(state["ids"], zip(state["numbers"].tolist(), kept, strict=True), strict=True))
         self._kept = OrderedDict(found[max(0, len(found) - self.size) :])
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from streamlearn.core import rng
+from streamlearn.core.arrays import arrays, tensors
 from streamlearn.core.batch import Sample
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.target import Judge, Target
@@ -295,15 +295,12 @@ class Probes:
         if all(label == name for label, (name, _) in zip(labels, self._slots(), strict=True)):
             return {}
         packed = self._judge.targets_packed(labels)
-        arrays = {name: torch.from_numpy(each) for name, each in packed.items() if isinstance(each, np.ndarray)}
-        return {"targets": {**packed, **arrays}}
+        return {"targets": tensors(packed)}
 
     def _unpacked_targets(self, state: dict[str, Any]) -> list[Target]:
         if "targets" not in state:
             return [name for name, _ in self._slots()]
-        packed = state["targets"]
-        arrays = {name: each.numpy() for name, each in packed.items() if isinstance(each, torch.Tensor)}
-        return [each for each in self._judge.targets_unpacked({**packed, **arrays}) if each is not None]
+        return [each for each in self._judge.targets_unpacked(arrays(state["targets"])) if each is not None]
 
     def _slots(self) -> list[tuple[str, int]]:
         """Return every probe's label and slot, in the order of labels, cohorts and arrival."""

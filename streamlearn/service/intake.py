@@ -141,16 +141,13 @@ class Intake:
             [record.place for record in killers],
         )
 
-    def join(
-        self, came: Decoded, answered: Sequence[Event], predictions: Sequence[Prediction], reply: Reply, now: float
-    ) -> Join:
+    def join(self, came: Decoded, answered: Sequence[Event], reply: Reply, now: float) -> Join:
         """Join the events and labels of a batch with each other, and with what waits.
 
         Args:
             came: the batch.
             answered: its new events, but for those that the model could not take.
-            predictions: what is said of them.
-            reply: what the model replied.
+            reply: what the model replied to them.
             now: the batch's.
         """
         events, rows = came.events, came.rows
@@ -158,7 +155,7 @@ class Intake:
             there = {event.source: row for row, event in enumerate(answered)}
             kept = [at for at, event in enumerate(events) if rows[at] < 0 or event.source in there]
             events, rows = [events[at] for at in kept], [there.get(events[at].source, -1) for at in kept]
-        return self.joiner.join(events, rows, Served(predictions, reply.tokens, reply.answer), came.labels, now)
+        return self.joiner.join(events, rows, Served(reply.tokens, reply.answer), came.labels, now)
 
 
 def _merged(decoded: DecodedEvents) -> Sequence[Event | Forget]:

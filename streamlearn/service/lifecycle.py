@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from streamlearn.stream.transport import Range, Record, TopicPartition
+from streamlearn.stream.transport import Range, Record, TopicPartition, offsets, places
 
 
 class Phase(StrEnum):
@@ -89,6 +89,10 @@ class Lifecycle:
         """The warm start came so far."""
         self.warming = Progress(done.next, done.rows)
 
+    def learned(self, part: Warmed) -> None:
+        """The warm start was learned up to here, now or by an earlier process."""
+        self.warmed = part
+
     def end_warm_up(self) -> None:
         """The warm start came to its end, or was stopped."""
         self._phase, self.warming = Phase.STARTING, None
@@ -100,6 +104,11 @@ class Lifecycle:
     def end(self) -> None:
         """No more records are taken."""
         self._phase = Phase.STOPPING
+
+    def disagree(self) -> bool:
+        """A part of the past came out otherwise than the journal has it; return whether it is the first one."""
+        self.disagreements += 1
+        return self.disagreements == 1
 
     def turn(self) -> None:
         """Something got done: /healthz looks at how long ago that was."""
@@ -130,11 +139,11 @@ class Lifecycle:
         return {
             "purging": self.purging,
             "warmed": None if self.warmed is None else list(self.warmed),
-            "positions": [[*tp, offset] for tp, offset in sorted(self.positions.items())],
+            "positions": [list(place) for place in places(self.positions)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the life of another process."""
         self.purging = state["purging"]
         self.warmed = None if state["warmed"] is None else Warmed(*state["warmed"])
-        self.positions.update({TopicPartition(topic, number): offset for topic, number, offset in state["positions"]})
+        self.positions.update(offsets(state["positions"]))

@@ -175,23 +175,28 @@ class Service:
         """
         self.lifecycle.turn()
         batch = self._prepare(records, record.now, record.crashed)
-        if (batch.taken, self.learner.step) != (record.taken, record.model_step):
-            self.lifecycle.disagreements += 1
-            if self.lifecycle.disagreements == 1:
-                log.warning(
-                    "journal record %d comes out otherwise than it was written: step %d for %d; learning goes on from "
-                    "the records as they are",
-                    record.seq,
-                    self.learner.step,
-                    record.model_step,
-                )
+        self.compare(record, batch.taken)
         self.lifecycle.take(record.ranges, records)
         if not learn:
-            gone = self.learner.drop() + len(batch.seen.samples)
-            self.totals.labels["discarded"] += gone
-            batch = batch._replace(seen=batch.seen._replace(samples=[]))
+            batch = batch._replace(seen=self.discard(batch.seen))
             batch.join.corrections.clear()
         return self._absorb(batch, record.now, learn_unlabelled=learn)
+
+    def compare(self, record: journal.Batch | journal.Warm, taken: str) -> None:
+        """Tell where a part of the past comes out otherwise than it was written."""
+        if (taken, self.learner.step) != (record.taken, record.model_step) and self.lifecycle.disagree():
+            log.warning(
+                "journal record %d comes out otherwise than it was written: step %d for %d; learning goes on from the "
+                "records as they are",
+                record.seq,
+                self.learner.step,
+                record.model_step,
+            )
+
+    def discard(self, seen: ProbeSplit) -> ProbeSplit:
+        """Let go of a part's samples, and of those that waited for a full batch: one of them kills."""
+        self.totals.labels["discarded"] += self.learner.drop() + len(seen.samples)
+        return seen._replace(samples=[])
 
     def _prepare(self, records: Sequence[Record], now: float, crashed: Collection[Place] | None = None) -> Prepared:
         """Decode, predict and join. `crashed` names the records that are not to be tried, the others come one by one
@@ -203,7 +208,7 @@ class Service:
         crashes = [dead(by_place[place], error) for place, error in (failures or {}).items()]
         said = self._predictions(events, reply)
         with self.stages("join"):
-            join = self.intake.join(came, events, said, reply, now)
+            join = self.intake.join(came, events, reply, now)
             # Before probes are chosen, since an id that was forgotten may come again. It counts though nothing is
             # committed yet, as the join does: where the commit fails the process ends.
             if join.forgotten and (waited := erase(join.forgotten, self.learner, self.measures)):
@@ -279,7 +284,7 @@ class Service:
         self, part: Warmed, events: Sequence[Event], seen: ProbeSplit, tokens: Sequence[IntArray], now: float
     ) -> Turn:
         """Learn a part of the warm start, of which nothing was served; with the last one what waits too."""
-        self.lifecycle.warmed = part
+        self.lifecycle.learned(part)
         self.measures.learn_classes(events, tokens)
         self.totals.count_probes(seen)
         updates = self._learn(seen.samples, now)

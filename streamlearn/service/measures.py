@@ -147,7 +147,7 @@ class Measures:
             due = self.probes.due(labelled)
             if not due:
                 return []
-            answer = self.task.answer(self.served.output([sample.tokens for sample in due]), 1)
+            answer = self.served.answer([sample.tokens for sample in due])
             judged = answer.judged(range(len(due)), [sample.label for sample in due])
             accuracies = 1 - np.array(judged.errors)
             sure = np.array(judged.confidences)

@@ -21,7 +21,7 @@ from streamlearn.durability.snapshots import DamagedSnapshotError, Snapshots
 from streamlearn.service.loop import Service
 from streamlearn.service.turn import Turn
 from streamlearn.service.warm_start import WarmStart
-from streamlearn.stream.transport import Place, Source, TopicPartition
+from streamlearn.stream.transport import Place, Source, TopicPartition, offsets, places
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Recovery:
             **fingerprint.machinery(service.learner.model.device),
             seed=service.root.seed,
             topic_ids={**(found.last_start.topic_ids if found.last_start else {}), **_known(self.topic_ids)},
-            positions=tuple(Place(*tp, offset) for tp, offset in sorted(service.source.positions().items())),
+            positions=places(service.source.positions()),
         )
         service.publisher.commit(start, positions=service.source.positions())  # 2
         found.writer.start = place_of(self.open_journal, start)
@@ -190,7 +190,7 @@ class Recovery:
             first = next(entries, None)
             if first is None:
                 return
-            positions = {TopicPartition(*tp): offset for *tp, offset in getattr(first.record, "positions", ())}
+            positions = offsets(getattr(first.record, "positions", ()))
             if pointer is None:
                 service.lifecycle.stand_at(positions)
             start = first.record if isinstance(first.record, journal.Start) else None
@@ -228,7 +228,7 @@ class Recovery:
                         start = record
                         if record.topic_ids != ids:  # from here on another topic of the same name was read
                             ids = record.topic_ids
-                            refetch.move({TopicPartition(topic, n): offset for topic, n, offset in record.positions})
+                            refetch.move(offsets(record.positions))
                     yield record, None
 
     def _is_there(self, topic: str, ids: Mapping[str, str]) -> bool:
@@ -267,7 +267,7 @@ class Recovery:
         """
         if pointer == self.found.writer.last_snapshot:
             return self.found.batches, self.found.discarded
-        batches, discarded = 0, set[int]()
+        batches, discarded = 0, set(self.found.discarded)  # the last of them may not show in the journal yet
         with self.open_journal() as journal_log:
             for entry in tail(journal_log, pointer):
                 record = entry.record

@@ -14,7 +14,7 @@ from streamlearn.durability.publisher import Publisher
 from streamlearn.durability.snapshots import SnapshotError, Snapshots
 from streamlearn.durability.snapshots import name as snapshot_name
 from streamlearn.service.state import State
-from streamlearn.stream.transport import Place
+from streamlearn.stream.transport import places
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class SnapshotKeeper:
             manifest_sha256=digest,
             weights_sha256=learner.sha256(),
             model_step=learner.step,
-            positions=tuple(Place(*tp, offset) for tp, offset in sorted(self.lifecycle.positions.items())),
+            positions=places(self.lifecycle.positions),
             start=writer.start,
         )
         self.publisher.commit(record)  # 2

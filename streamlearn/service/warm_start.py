@@ -161,18 +161,13 @@ class WarmStart:
         life.turn()
         done = Warmed(record.sha256, record.start, record.rows)
         if self._is_gone(life, done, lossy=lossy):
-            life.warmed = done._replace(next=record.next)
+            life.learned(done._replace(next=record.next))
             return None
         part = self._part(service, done, record.next)
         if part.digest != record.digest:  # it changed while it was read
             raise self._another(done)
-        if (part.taken, service.learner.step) != (record.taken, record.model_step):
-            life.disagreements += 1
-            log.warning("journal record %d comes out otherwise than it was written", record.seq)
-        seen = part.seen
-        if not learn:
-            service.totals.labels["discarded"] += service.learner.drop() + len(seen.samples)
-            seen = seen._replace(samples=[])
+        service.compare(record, part.taken)
+        seen = part.seen if learn else service.discard(part.seen)
         return service.warm(part.done, part.events, seen, part.reply.tokens, record.now)
 
     def require(self, service: Service, record: journal.Warm, *, lossy: bool = False) -> None:

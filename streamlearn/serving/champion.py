@@ -52,11 +52,6 @@ class Champion:
         """What is served now."""
         return self._of_learner() if self._held is None else self._held
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the served weights are held, and no longer the learner's own."""
-        return self._held is not None
-
     def hold(self) -> None:
         """Serve the weights as they are now, until `follow`; what is held already stays as it is."""
         if self._held is None:

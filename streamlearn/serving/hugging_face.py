@@ -74,12 +74,12 @@ def check(strategy: type[Strategy]) -> None:
             raise ConfigError(
                 f"{each.__name__} has `{own[0]}` of its own, and does not say what a reader needs to get the same",
                 where="strategy",
-                mend=f"give {each.__name__} a method `exported`, see streamlearn.learning.strategies.Strategy",
+                mend=f"give {each.__name__} a method `exported`, see streamlearn.api.Strategy",
             )
 
 
 def _classifier(model: Model) -> str:
-    """Return the name of the place that `model.load` took a checkpoint's last layer from."""
+    """Return the name of the place that `model.loading` took a checkpoint's last layer from."""
     named: list[tuple[str, nn.Module]] = list(model.backbone.named_modules())
     return next(name for name, module in reversed(named) if type(module) is nn.Identity)
 

@@ -74,12 +74,10 @@ class ServedModel:
             answer = self.task.answer(output.scores, self.top_k)
             return Reply(tokens, answer, unknown, novelty.novelty(output.novelty_scores))
 
-    def answer(self, tokens: Sequence[IntArray]) -> Answer:
-        """Answer texts that were tokenized already; at least one label must be known."""
-        with self.stages("predict"):
-            return self.task.answer(self.output(tokens), self.top_k)
+    def answer(self, tokens: Sequence[IntArray], top_k: int = 1) -> Answer:
+        """Answer texts that were tokenized already, for whoever measures; at least one label must be known.
 
-    def output(self, tokens: Sequence[IntArray]) -> torch.Tensor:
-        """Return the scores before softmax, of shape (n, classes); its time is the caller's to take."""
+        Its time is the caller's to take.
+        """
         with torch.inference_mode():
-            return self.champion.weights.strategy.scores(self.model, pad(tokens))
+            return self.task.answer(self.champion.weights.strategy.scores(self.model, pad(tokens)), top_k)

@@ -101,8 +101,23 @@ class _Decoder(Generic[P]):
     def _checked(self, value: object) -> Target:
         return self.targets.checked(value, str(self.fields.label))
 
-    def _admitted(self, value: object) -> Target:
-        return self.targets.admitted(self._checked(value), str(self.fields.label))
+    def _admit(self, value: object) -> None:
+        """Let the label be known, or raise the refusal that says why not, by the user's own path."""
+        self.targets.admitted(self._checked(value), str(self.fields.label))
+
+    def _when(self, given: Sequence[str | float | None], received: Sequence[float]) -> Sequence[float]:
+        """Return seconds since 1970: what `_seconds` reads, and without a time when the record was received."""
+        if all(time is None for time in given):
+            return received
+        parse = datetime.fromisoformat
+        try:  # nearly all are of the first form, where Z is a time zone
+            return [
+                parse(time).timestamp() if type(time) is str and time[4:5] == "-" and time[-1:] == "Z"
+                else other if time is None else self._seconds(time)
+                for time, other in zip(given, received, strict=True)
+            ]  # fmt: skip
+        except ValueError:  # finds the one that is none, and refuses it
+            return [other if time is None else self._seconds(time) for time, other in zip(given, received, strict=True)]
 
     def _validated(self, given: dict[str, Any], whole: dict[str, Any]) -> P:
         """Return the payload, or raise the refusal that explains the first thing that is wrong with it."""
@@ -206,7 +221,7 @@ class EventDecoder(_Decoder[EventPayload]):
         if (time := payload.get("time")) is not None:
             self._seconds(time)
         if label is not None:
-            self._admitted(label)
+            self._admit(label)
         return payload
 
     def _events(self, records: Sequence[Record], payloads: Sequence[EventPayload]) -> list[Event]:
@@ -225,25 +240,11 @@ class EventDecoder(_Decoder[EventPayload]):
         if set(map(type, own)) != {str}:
             ids = ["{}:{}:{}".format(*place) if i is None else str(i) for i, place in zip(own, places, strict=True)]
             flags = [i is not None for i in own]
-        times = received = [record.timestamp / 1000 for record in records]
-        given = [payload.get("time") for payload in payloads]
-        if any(time is not None for time in given):
-            times = self._when(given, received)
+        received = [record.timestamp / 1000 for record in records]
+        times = self._when([payload.get("time") for payload in payloads], received)
         slices = [_slices(found) if (found := payload.get("slices")) else {} for payload in payloads]
         labels = self.targets.taken([payload.get("label") for payload in payloads])
         return list(map(_event, zip(ids, texts, labels, times, slices, places, received, flags, strict=False)))
-
-    def _when(self, given: Sequence[str | float | None], received: Sequence[float]) -> list[float]:
-        """Return seconds since 1970: what `_seconds` reads, and without a time when the record was received."""
-        parse = datetime.fromisoformat
-        try:  # nearly all are of the first form, where Z is a time zone
-            return [
-                parse(time).timestamp() if type(time) is str and time[4:5] == "-" and time[-1:] == "Z"
-                else other if time is None else self._seconds(time)
-                for time, other in zip(given, received, strict=True)
-            ]  # fmt: skip
-        except ValueError:  # finds the one that is none, and refuses it
-            return [other if time is None else self._seconds(time) for time, other in zip(given, received, strict=True)]
 
     def _check_texts(self, texts: Sequence[str]) -> None:
         if not all(map(str.strip, texts)):
@@ -282,18 +283,24 @@ class LabelDecoder(_Decoder[LabelPayload]):
             raise Refusal("label-type", f"there is no {self.fields.label!r}, or it is null")
         payload = self._validated(given, whole)
         self._checked(payload["label"])
+        if (time := payload.get("time")) is not None:
+            self._seconds(time)
+        self._admit(payload["label"])
         return payload
 
     def _labels(self, records: Sequence[Record], payloads: Sequence[LabelPayload]) -> list[Label]:
-        """Make labels of checked payloads; times come first: what is refused for its time makes no label known."""
-        times = [
-            record.timestamp / 1000 if (time := payload.get("time")) is None else self._seconds(time)
-            for record, payload in zip(records, payloads, strict=True)
-        ]
-        return [
-            Label(str(payload["id"]), self._admitted(payload["label"]), record.place, time)
-            for record, payload, time in zip(records, payloads, times, strict=True)
-        ]
+        """Make labels of checked payloads, column by column; one that is null is left to judging, which explains it.
+
+        Labels come last: what is refused for another reason makes none known.
+        """
+        given = [payload["label"] for payload in payloads]
+        if None in given:
+            raise Refusal("label-type", "a label is null")
+        ids = [str(payload["id"]) for payload in payloads]
+        received = [record.timestamp / 1000 for record in records]
+        times = self._when([payload.get("time") for payload in payloads], received)
+        labels = self.targets.taken(given)
+        return list(map(Label, ids, labels, map(_place, map(_place_of, records)), times))
 
 
 def forget(record: Record) -> Forget:

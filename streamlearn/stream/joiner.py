@@ -9,16 +9,16 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, Final, cast
 
-import numpy as np
 import torch
 
+from streamlearn.core.arrays import arrays, tensors
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.target import Judge, Target
 from streamlearn.stream.config import JoinerConfig
 from streamlearn.stream.events import Event, Forget, Label
 from streamlearn.stream.join import OUTCOMES, Early, Join, Letter
 from streamlearn.stream.packed_texts import pack_texts, unpack_texts
-from streamlearn.stream.pending import Joined, Pending, Served, tensors
+from streamlearn.stream.pending import Joined, Pending, Served
 
 _id, _label, _own = (itemgetter(Event._fields.index(name)) for name in ("id", "label", "has_own_id"))
 _sample_of = attrgetter("sample")
@@ -283,9 +283,7 @@ class Joiner:
 
     def _pack(self, labels: Mapping[str, Target | None]) -> dict[str, Any]:
         packed = self.judge.targets_packed(list(labels.values()))
-        arrays = tensors({name: each for name, each in packed.items() if isinstance(each, np.ndarray)})
-        return {"ids": tensors(pack_texts(labels)), **packed, **arrays}
+        return {"ids": tensors(pack_texts(labels)), **tensors(packed)}
 
     def _unpack(self, state: Mapping[str, Any]) -> dict[str, Target | None]:
-        arrays = {name: each.numpy() for name, each in state.items() if isinstance(each, torch.Tensor)}
-        return dict(zip(unpack_texts(state["ids"]), self.judge.targets_unpacked({**state, **arrays}), strict=True))
+        return dict(zip(unpack_texts(state["ids"]), self.judge.targets_unpacked(arrays(state)), strict=True))

@@ -8,23 +8,22 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import torch
 
+from streamlearn.core.arrays import arrays, tensors
 from streamlearn.core.batch import IntArray, Sample
 from streamlearn.core.target import Answer, Judge, Target
 from streamlearn.core.tuples import unchecked
-from streamlearn.stream.events import Event, Prediction
+from streamlearn.stream.events import Event
 from streamlearn.stream.packed_texts import pack_texts, unpack_texts
 
 _at = struct.Struct("<d").unpack_from
 
 
 class Served(NamedTuple):
-    """What was said of n events: the predictions, the token ids, and the answer (None before any label is known)."""
+    """What was made of n events: the token ids, and the answer (None before any label is known)."""
 
-    predictions: Sequence[Prediction]
     tokens: Sequence[IntArray]
     answer: Answer | None
 
@@ -151,19 +150,14 @@ class Pending:
         """Take over the events of another of the same vocabularies."""
         assert state["token_bytes"] == self._type.itemsize, "the tokenizer is another one"
         ids, start = unpack_texts(state["ids"]), self._start
-        arrays = {name: each.numpy() for name, each in state.items() if isinstance(each, torch.Tensor)}
+        columns = arrays(state)
         head = np.zeros(len(ids), self._header)
         for name in PLAIN:
-            head[name] = arrays[name]
-        head["kept"] = self.judge.restored(arrays)
-        heads, rest = head.tobytes(), arrays["rest"].tobytes()
-        ends = np.cumsum(arrays["rest_bytes"], dtype=np.int64).tolist()
+            head[name] = columns[name]
+        head["kept"] = self.judge.restored(columns)
+        heads, rest = head.tobytes(), columns["rest"].tobytes()
+        ends = np.cumsum(columns["rest_bytes"], dtype=np.int64).tolist()
         self._events = OrderedDict(
             (event_id, heads[at : at + start] + rest[begin:end])
             for at, event_id, begin, end in zip(range(0, len(heads), start), ids, [0, *ends], ends, strict=False)
         )
-
-
-def tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
-    """Return arrays as tensors that share their memory."""
-    return {name: torch.from_numpy(each) for name, each in arrays.items()}

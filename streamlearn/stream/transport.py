@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.core.tuples import unchecked
@@ -218,6 +218,16 @@ def ranges(records: Sequence[Record]) -> list[Range]:
         Range(*tp, part[0].offset, part[-1].offset + 1, len(part), _digest(part))
         for tp, part in by_partition(records).items()
     ]
+
+
+def places(positions: Mapping[TopicPartition, int]) -> tuple[Place, ...]:
+    """Return positions as the journal has them, by partition."""
+    return tuple(Place(*tp, offset) for tp, offset in sorted(positions.items()))
+
+
+def offsets(positions: Iterable[Sequence[Any]]) -> dict[TopicPartition, int]:
+    """Return the next offset of each partition, of what `places` returned or JSON made of that."""
+    return {TopicPartition(topic, partition): offset for topic, partition, offset in positions}
 
 
 def by_partition(records: Iterable[Record]) -> dict[TopicPartition, list[Record]]:

@@ -20,14 +20,14 @@ import numpy as np
 from streamlearn.core.garbage import GARBAGE
 from streamlearn.core.scores import Scores
 from streamlearn.stream.config import JoinerConfig
-from streamlearn.stream.events import Event, Label, Prediction
+from streamlearn.stream.events import Event, Label
 from streamlearn.stream.joiner import Joiner
 from streamlearn.stream.pending import Served
 from streamlearn.stream.transport import Place
 from tests.targets import answer, judge
 
 BATCH, CLASSES, VOCABULARY = 64, 150, 30_522
-NONE = Served((), (), None)
+NONE = Served((), None)
 
 
 def resident() -> float:
@@ -46,12 +46,8 @@ def batches(events: int, tokens: int, names: list[str]) -> Iterator[tuple[list[E
         ]
         rows = draw.dirichlet(np.full(CLASSES, 0.05), n).astype(np.float32)
         top = rows.argmax(1)
-        said = [
-            Prediction(event.id, names[number], round(float(row[number]), 6), (), False, None, 0, 0, event.source)
-            for event, number, row in zip(some, top, rows, strict=True)
-        ]
         ids = [draw.integers(0, VOCABULARY, length) for length in draw.integers(tokens // 2, tokens * 3 // 2 + 1, n)]
-        yield some, Served(said, ids, answer(Scores(rows, top[:, None], rows.max(1, keepdims=True)), names))
+        yield some, Served(ids, answer(Scores(rows, top[:, None], rows.max(1, keepdims=True)), names))
 
 
 def told(costs: Sequence[float]) -> str:

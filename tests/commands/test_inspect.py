@@ -3,19 +3,15 @@
 import json
 
 import pytest
-import torch
 
 from streamlearn.commands.inspect import describe, inspect, load, older
 from streamlearn.core.errors import ConfigError
 from streamlearn.observability.summary import summary
 from tests.past import Past, event, send
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FIELDS = {"step", "journal_seq", "weights_sha256", "labels", "memory", "offsets", "pending", "made_by"}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def test_a_folder_stands_for_its_newest_snapshot(tiny, tmp_path, capsys):

@@ -2,10 +2,10 @@
 
 import orjson
 import pytest
-import torch
 
 from streamlearn.commands.published import Published
-from streamlearn.commands.replay import Checked, beginnings, follow, passed, silent_service
+from streamlearn.commands.replay import Checked, begin, beginnings, follow, passed, silent_service
+from streamlearn.core.errors import StreamlearnError
 from streamlearn.durability.recovery_plan import plan
 from streamlearn.durability.snapshots import Snapshots
 from streamlearn.service.recovery import Recovery
@@ -13,10 +13,7 @@ from streamlearn.stream.memory_log import MemorySource
 from streamlearn.stream.transport import Message, TopicPartition
 from tests.past import Past, dying
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -33,7 +30,7 @@ def replayed(past, *, to_step=None, whole=True):
     recovery = Recovery(found, Snapshots(str(past.folder)), past.open_journal, past.inputs)
     service = silent_service(past.settings(), to_step)
     named = beginnings(found.named, recovery.snapshots, to_step, verify=True, whole=whole)
-    pointer = recovery.load(service, named)
+    pointer = begin(recovery, service, named, to_step)
     source = MemorySource(past.log, ["test.predictions"])
     checked = Checked(Published(source, passed(named, pointer), ahead=48))
     follow(recovery, service, pointer, checked, to_step)
@@ -59,6 +56,22 @@ def test_a_replay_stops_at_a_step(past):
     assert service.root == past.settings().root, "the settings stay those of the start, which the journal compares"
     assert checked.differences == 0
     assert 0 < checked.predictions < 60
+
+
+def test_a_step_before_all_that_can_be_rebuilt_is_refused(past):
+    with pytest.raises(StreamlearnError, match="the oldest state that can be rebuilt is that of step 7, after 4"):
+        replayed(past, to_step=4, whole=False)
+
+
+@pytest.mark.parametrize(
+    ("to_step", "whole", "steps"),
+    [(None, True, [7, 10]), (9, True, [7]), (4, True, []), (4, False, [7, 10])],  # the third is not kept any more
+)
+def test_what_is_not_verified_begins_at_a_snapshot_before_the_step(past, to_step, whole, steps):
+    with past.open_journal() as journal_log:
+        named = plan(journal_log, 10**6).named
+    found = beginnings(named, Snapshots(str(past.folder)), to_step, verify=False, whole=whole)
+    assert sorted(each.record.model_step for each in found) == steps
 
 
 def test_a_prediction_that_was_changed_is_named(past):

@@ -1,5 +1,7 @@
 """What a newcomer waits for is said at once, how far the stream is every few seconds, and at the end what was done."""
 
+import gc
+
 from streamlearn.commands.run import Reporter, live
 from streamlearn.observability.status import Dashboard
 from streamlearn.observability.summary import summary
@@ -53,3 +55,20 @@ def test_this_run_is_what_came_after_the_past_was_restored(tiny, tmp_path):
     assert (told["events"], told["this_run"]["events"]) == (27, 7)
     assert told["this_run"]["learner_step"] == told["learner_step"] - before["learner_step"] > 0
     assert sum(told["this_run"]["labels"].values()) == sum(told["labels"].values()) - sum(before["labels"].values())
+
+
+def test_the_garbage_collector_is_spared_while_the_loop_turns(tiny, tmp_path):
+    past = Past(tiny, tmp_path / "state")
+    past.produce(4)
+    service, recovery = past.assemble()
+    connections = Connections(past.settings(), service.source, service.publisher.outlet, recovery, recovery.warm, {})
+    frozen = []
+
+    class Watching(Dashboard):
+        def observe(self, turn):
+            frozen.append(gc.get_freeze_count())
+
+    live(service, connections, Watching(service), Limits(max_events=4))
+    assert frozen
+    assert min(frozen) > 0
+    assert gc.get_freeze_count() == 0

@@ -106,7 +106,12 @@ def test_set_over_environment_over_file_over_default(write):
 def test_the_process_has_the_environment(write, monkeypatch):
     monkeypatch.setenv("STREAMLEARN_SEED", "7")
     monkeypatch.setenv("STREAMLEARN_NAME", "other")
+    monkeypatch.setenv("STREAMLEARN_STRATEGY", "er")
     root = load(write()).root
+    assert root.strategy.name == "er"
+    monkeypatch.setenv("STREAMLEARN_TASK", "no-such-task")
+    with pytest.raises(ConfigError, match=r"STREAMLEARN_TASK: task\.name: there is no task named 'no-such-task'"):
+        load(write())
     assert (root.seed, root.name, root.kafka.group_id) == (7, "other", "streamlearn.other")
 
 

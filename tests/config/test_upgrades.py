@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.config import fingerprint
+from streamlearn.config.components import COMPONENTS, at
 from streamlearn.config.settings import check, load
 from streamlearn.config.upgrades import FORMER, as_begun
 
@@ -46,6 +47,43 @@ def test_it_is_told_where_a_value_is_from(caplog):
     assert "kept as this learner began: learner.batch_size: 8" in caplog.text
 
 
+PENALTY = {"penalties": [{"name": "lwf", "strength": 2.0}, "ewc"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded", "former", "want"),
+    [
+        ({"strategy": "derpp"}, {"strategy.name": "derpp", "strategy.alpha": 0.3}, "strategy.derpp.alpha", 0.3),
+        ({"strategy": "derpp"}, {"strategy.name": "derpp"}, "strategy.derpp.alpha", 0.3),
+        ({"strategy": {"name": "derpp", "alpha": 0.9}}, {"strategy.name": "derpp"}, "strategy.derpp.alpha", 0.9),
+        ({"strategy": "derpp"}, {"strategy.name": "er"}, "strategy.derpp.alpha", None),
+        ({"strategy": "er"}, {"strategy.name": "er"}, "strategy.derpp.alpha", None),
+        ({"strategy": "er"}, {"strategy.name": "derpp", "strategy.alpha": 0.3}, "strategy.derpp.alpha", None),
+        ({}, {"strategy.name": "dual", "strategy.ridge": 0.3}, "strategy.dual.ridge", 0.3),
+        ({"penalties": ["lwf", "ewc"]}, {"penalties.1.name": "ewc"}, "penalties.ewc.strength", 0.3),
+        (PENALTY, {"penalties.1.name": "ewc"}, "penalties.ewc.strength", 0.3),
+        (PENALTY, {"penalties.0.name": "lwf"}, "penalties.lwf.strength", 2.0),
+        (PENALTY, {"penalties.0.name": "ewc"}, "penalties.ewc.strength", None),
+    ],
+)
+def test_a_components_own_setting_is_kept_where_the_learner_began_with_it(given, recorded, former, want):
+    settings = check({**MINIMAL, **given})
+    kept = as_begun(settings, recorded, {former: [0.3]})
+    if want is None:
+        assert kept is settings
+    else:
+        path, name = next((p, former.rpartition(".")[2]) for p, c in kept.components.items()
+                          if at(kept.root, p).name == former.split(".")[-2])  # fmt: skip
+        assert getattr(kept.components[path], name) == want
+
+
+def test_a_components_own_setting_is_kept_of_a_component_that_was_a_default():
+    kept = as_begun(check(MINIMAL), {"strategy.name": "derpp", "strategy.alpha": 0.3},
+                    {"strategy.name": ["derpp"], "strategy.derpp.alpha": [0.3]})  # fmt: skip
+    assert (kept.root.strategy.name, kept.components["strategy",].alpha) == ("derpp", 0.3)
+    assert kept.root.learner == check(MINIMAL).root.learner
+
+
 def test_without_anything_to_keep_the_settings_are_the_same():
     settings = check(MINIMAL)
     assert as_begun(settings, {"learner.batch_size": 4, "strategy.name": "ridge", "memory.capacity": 9,
@@ -60,3 +98,20 @@ def test_every_default_that_is_not_0_1_0s_is_entered(name):
     now = fingerprint.configuration(as_begun(settings, begun).root)
     assert {key: now[key] for key in begun if key in now} == {key: begun[key] for key in begun if key in now}
     assert sorted(now.keys() - begun.keys() - FORMER.keys()) == []
+
+
+def test_every_component_begins_with_what_0_1_0_began_with_or_that_is_entered():
+    """As above, of each component's own settings, also of those that no recorded configuration names."""
+    begun = json.loads((DATA / "components.json").read_text(encoding="utf-8"))
+    seen = set()
+    for path, family in COMPONENTS.items():
+        place = ".".join(path).removesuffix(".*")
+        for name in family:
+            own = begun.get(f"drift.{name}" if path[0] == "drift" else f"{place}.{name}")
+            if own is None:
+                continue  # nobody began with it
+            seen.add((path[0], name))
+            now = family.settings(name)().model_dump(mode="json")
+            changed = {each for each in now if each not in own or own[each] != now[each]}
+            assert {f"{place}.{name}.{each}" for each in changed} <= FORMER.keys()
+    assert len(seen) == len(begun) - 1  # memory has two families, with one name in both

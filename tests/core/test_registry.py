@@ -1,12 +1,10 @@
 """A family knows its components without loading them, and those of others as well as ours."""
 
 import sys
-from importlib.metadata import EntryPoint
 
 import pytest
 
 from streamlearn.config.components import COMPONENTS
-from streamlearn.core import registry
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec, Config, Own, Registry
 
@@ -72,17 +70,30 @@ def test_what_is_not_there_is_told_with_the_nearest(family):
     assert "own" in caught.value.mend
 
 
-def test_entry_points_add_and_do_not_replace(family, monkeypatch):
-    points = [EntryPoint(name, f"{__name__}:Other", "streamlearn.part") for name in ("own", "theirs")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "streamlearn.part" else [])
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a package that has these entry points, as far as Python can tell."""
+
+    def install(**points):
+        metadata = tmp_path / "parts-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: parts\nVersion: 1.0\n")
+        lines = [f"{name} = {place}\n" for name, place in points.items()]
+        (metadata / "entry_points.txt").write_text("".join(["[streamlearn.part]\n", *lines]))
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return install
+
+
+def test_entry_points_add_and_do_not_replace(family, install):
+    install(own=f"{__name__}:Other", theirs=f"{__name__}:Other")
     assert list(family) == ["own", "theirs"]
     assert family.cls("theirs") is Other
     assert family.settings("own") is PartConfig
 
 
-def test_a_package_that_is_broken_is_told_by_its_name_and_only_who_chooses_it_is_refused(family, monkeypatch):
-    points = [EntryPoint("broken", "no_such_package:Part", "streamlearn.part")]
-    monkeypatch.setattr(registry, "entry_points", lambda **_: points)
+def test_a_package_that_is_broken_is_told_by_its_name_and_only_who_chooses_it_is_refused(family, install):
+    install(broken="no_such_package:Part")
     assert list(family) == ["broken", "own"]
     assert family.settings("own") is PartConfig
     for _ in range(2):

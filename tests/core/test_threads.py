@@ -49,8 +49,26 @@ def test_the_quota_of_the_control_group_bounds_the_cpus(tmp_path, files, cpus):
     assert ("quota" in found.why) == (cpus < 8)
 
 
-def test_by_itself_a_process_may_use_what_the_system_lets_it_run_on():
-    assert 1 <= allowed().cpus <= (os.cpu_count() or 1)
+BOUND = """
+import os, sys, torch
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from streamlearn.model.config import ModelConfig
+from streamlearn.core.threads import allowed
+from streamlearn.model.loading import load
+torch.set_num_threads(4)
+load(ModelConfig(name=sys.argv[1], threads=int(sys.argv[2]) if sys.argv[2:] else None))
+print(allowed().cpus, torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to CPUs")
+@pytest.mark.parametrize(("given", "number"), [((), 1), (("3",), 3)])
+def test_a_model_takes_the_threads_that_are_given_or_the_cpus_that_the_process_may_run_on(tiny, given, number):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", BOUND, str(tiny), *given], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"1 {number}\n", done.stderr
 
 
 def test_threads_are_never_more_than_torch_takes_and_a_number_of_the_users_decides():

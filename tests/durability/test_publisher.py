@@ -3,21 +3,11 @@
 from collections import Counter
 
 import pytest
-import torch
 
 from streamlearn.core.errors import StreamlearnError, TransactionAbortedError
 from streamlearn.durability.publisher import ATTEMPTS
-from tests.past import Past
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def past(tiny, tmp_path):
-    return Past(tiny, tmp_path / "state")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_an_aborted_transaction_is_tried_again(past):

@@ -5,40 +5,26 @@ import shutil
 from collections import Counter
 
 import pytest
-import torch
 
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.durability import journal
-from streamlearn.durability.recovery_plan import plan, start_of
+from streamlearn.durability.recovery_plan import start_of
 from streamlearn.stream.transport import TopicPartition
-from tests.past import IDS, Past
+from tests.past import IDS, plan_of
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def past(tiny, tmp_path):
-    return Past(tiny, tmp_path / "state")
-
-
-def planned(past):
-    with past.open_journal() as journal_log:
-        return plan(journal_log, past.keep)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_it_tells_where_the_last_learner_stopped(past):
-    assert planned(past).positions == {}
+    assert plan_of(past).positions == {}
     past.produce(20)
     past.start()
     past.drain()
-    found = planned(past)
+    found = plan_of(past)
     assert found.positions == past.service.source.positions()
     assert (found.batches, found.named, found.deaths) == (len(past.records()), [], 1)
     past.save()
-    found = planned(past)
+    found = plan_of(past)
     assert (found.batches, found.deaths) == (0, 0)
     assert found.names == [record.name for record in past.records(journal.Snapshot)]
     assert found.writer.seq == past.service.publisher.writer.seq
@@ -61,9 +47,9 @@ def test_what_is_discarded_after_the_newest_snapshot_is_told(past):
     past.drain()
     batch = past.records()[0].seq
     service.publisher.commit(journal.Discard(**service.common(past.now), batch=batch))
-    assert planned(past).discarded == {batch}
+    assert plan_of(past).discarded == {batch}
     past.save()
-    assert planned(past).discarded == set()
+    assert plan_of(past).discarded == set()
 
 
 def test_a_topic_that_was_made_anew_is_refused_until_the_loss_is_accepted(past):

@@ -9,12 +9,9 @@ from streamlearn.core.batch import Batch, pad
 from streamlearn.learning.new_class import initialise_rows
 from tests.learners import build, goes_on_the_same, stream
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 OLD, NEW = [0, 1] * 8, [2, 0, 2, 3, 1, 2, 3, 0]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def batch_of(own, samples):

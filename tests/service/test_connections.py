@@ -2,7 +2,6 @@
 after the one a restart is wrong, after the other it is right."""
 
 import pytest
-import torch
 
 from streamlearn.commands.run import live
 from streamlearn.core.errors import BrokerError, FencedError
@@ -12,12 +11,9 @@ from streamlearn.service.connections import Connections
 from streamlearn.service.turn import Limits
 from tests.past import Past
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KINDS = {"start": "start", "snapshot after a loss": "snapshot", "batch": "batch", "last snapshot": "snapshot"}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 class Refusing:

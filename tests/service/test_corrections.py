@@ -13,24 +13,12 @@ from streamlearn.stream.transport import Message
 from tests.late import invented
 from tests.learners import build, stream
 from tests.learning.strategies.test_corrections import statistics
-from tests.past import Past, dying, event, forget, image, label, labels, learned, letters, send
+from tests.past import dying, event, forget, image, label, labels, learned, letters, send
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLOSED = [name for name in strategies if issubclass(strategies.cls(name), ClosedForm)]
 each = pytest.mark.parametrize("strategy", CLOSED)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def make(tiny, tmp_path):
-    def past(**sections):
-        sections.setdefault("probes", {"share": 0})
-        return Past(tiny, tmp_path / "state", labels=True, **sections)
-
-    return past
 
 
 def held(past, event_id):

@@ -4,7 +4,6 @@ changes nothing."""
 from collections import Counter
 
 import pytest
-import torch
 
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.durability import failpoints
@@ -15,10 +14,7 @@ from tests.late import SHARES, invented, plan
 from tests.past import Past, dying, event, image, label, labels, learned, letters, send
 from tests.snapshots import same
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

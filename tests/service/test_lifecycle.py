@@ -1,7 +1,6 @@
 """What the process is doing is told, and not guessed; and what a restart would need is known at every moment."""
 
 import pytest
-import torch
 
 from streamlearn.durability import failpoints
 from streamlearn.observability.status import status
@@ -12,12 +11,9 @@ from streamlearn.service.warm_start import WarmStart
 from streamlearn.stream.transport import Record, TopicPartition, ranges
 from tests.past import Past
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ONE, TWO = TopicPartition("events", 0), TopicPartition("events", 1)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def record(partition, offset, timestamp):

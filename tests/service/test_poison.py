@@ -4,7 +4,6 @@ from collections import Counter
 
 import orjson
 import pytest
-import torch
 
 from streamlearn.core.errors import StreamlearnError
 from streamlearn.durability import journal
@@ -12,24 +11,7 @@ from streamlearn.durability.recovery_plan import DEATHS
 from streamlearn.stream.transport import Message, TopicPartition
 from tests.past import Died, Past, dying, event, image, label, learned, send
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def past(tiny, tmp_path):
-    return Past(tiny, tmp_path / "state")
-
-
-@pytest.fixture
-def make(tiny, tmp_path):
-    def past(**sections):
-        sections.setdefault("probes", {"share": 0})
-        return Past(tiny, tmp_path / "state", labels=True, **sections)
-
-    return past
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Kills:
@@ -139,32 +121,17 @@ def test_a_record_that_kills_is_found_while_other_partitions_move(tiny, tmp_path
     assert set(Counter(p["id"] for p in past.predictions()).values()) == {1}
 
 
-def test_a_label_that_kills_time_and_again_is_a_dead_letter(make):
+@pytest.mark.parametrize(
+    ("killers", "labelled"),
+    [([label("a", "x"), label("b", "y")], 1), ([event("a", "x")], 0)],
+    ids=["a label", "an event that came again"],
+)
+def test_what_answers_nothing_and_kills_time_and_again_is_a_dead_letter(make, killers, labelled):
     past = make()
     past.start()
     send(past, event("a"), event("b"))
     past.drain()
-    send(past, label("a", "x"), label("b", "y"))
-    for _ in range(5):
-        with dying("predicted"):
-            past.start()
-            past.drain()
-    past.start()
-    past.drain()
-    assert past.service.totals.dead_letters == {"crashed": 1}
-    past.start()
-    assert len(learned(past)) == 1
-    follower, _ = past.follower()
-    assert image(follower) == image(past.service)
-    assert follower.lifecycle.disagreements == 0
-
-
-def test_an_event_that_came_again_and_kills_is_a_dead_letter(make):
-    past = make()
-    past.start()
-    send(past, event("a"), event("b"))
-    past.drain()
-    send(past, event("a", "x"))
+    send(past, *killers)
     for _ in range(5):
         with dying("predicted"):
             past.start()
@@ -173,7 +140,9 @@ def test_an_event_that_came_again_and_kills_is_a_dead_letter(make):
     past.drain()
     assert past.service.totals.dead_letters == {"crashed": 1}
     assert past.service.totals.duplicates == 0
-    assert list(past.service.intake.joiner.pending.ids) == ["a", "b"]
+    past.start()
+    assert len(learned(past)) == labelled
+    assert len(past.service.intake.joiner.pending.ids) == 2 - labelled
     follower, _ = past.follower()
     assert image(follower) == image(past.service)
     assert follower.lifecycle.disagreements == 0

@@ -5,7 +5,6 @@ import shutil
 from collections import Counter
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,15 +21,7 @@ from streamlearn.durability import failpoints, journal
 from streamlearn.stream.transport import TopicPartition
 from tests.past import Past, damage, dying, image
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def past(tiny, tmp_path):
-    return Past(tiny, tmp_path / "state")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -4,31 +4,21 @@ refuses stops the learner."""
 import shutil
 
 import pytest
-import torch
 
 from streamlearn.commands.inspect import found_in
 from streamlearn.durability import journal
 from streamlearn.durability.snapshots import SnapshotError, Snapshots
 from streamlearn.service.snapshot_keeper import SnapshotKeeper
-from tests.past import Past, dying, event, forget, send
+from tests.past import dying, event, forget, send
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def past(tiny, tmp_path):
-    return Past(tiny, tmp_path / "state")
-
-
-@pytest.fixture
-def make(tiny, tmp_path):
-    def past(**sections):
-        sections.setdefault("probes", {"share": 0})
-        return Past(tiny, tmp_path / "state", labels=True, **sections)
-
+def purging(make, tmp_path):
+    """A learner that started, and deletes the snapshots that hold what is to be forgotten."""
+    past = make(snapshots={"path": str(tmp_path / "state"), "purge_on_forget": True})
+    past.start()
     return past
 
 
@@ -112,10 +102,8 @@ def test_the_horizon_is_told_before_retention_takes_what_is_needed(past, caplog)
 
 
 @pytest.mark.parametrize("dies", [None, "learned", "snapshot-written", "snapshot-named"])
-def test_older_snapshots_are_deleted_at_once_where_that_is_set(make, dies):
-    past = make(snapshots={"path": "", "purge_on_forget": True})
-    past.sections["snapshots"]["path"] = str(past.folder)
-    past.start()
+def test_older_snapshots_are_deleted_at_once_where_that_is_set(purging, dies):
+    past = purging
     for n in range(2):
         send(past, event(f"e{n}", "x"))
         past.drain()
@@ -140,10 +128,8 @@ def test_older_snapshots_are_deleted_at_once_where_that_is_set(make, dies):
     assert not past.service.lifecycle.purging
 
 
-def test_a_purge_that_failed_is_tried_again_though_nothing_comes(make):
-    past = make(snapshots={"path": "", "purge_on_forget": True})
-    past.sections["snapshots"]["path"] = str(past.folder)
-    past.start()
+def test_a_purge_that_failed_is_tried_again_though_nothing_comes(purging):
+    past = purging
     send(past, event("e0", "x"))
     past.drain()
     past.save()
@@ -167,11 +153,9 @@ def test_a_purge_that_failed_is_tried_again_though_nothing_comes(make):
     assert len(snapshots.names()) == 1
 
 
-def test_where_deleting_is_refused_one_snapshot_is_written_and_not_one_every_ten_seconds(make):
+def test_where_deleting_is_refused_one_snapshot_is_written_and_not_one_every_ten_seconds(purging):
     """As a bucket without the right to delete: what is retried is the deletion, though the stream flows."""
-    past = make(snapshots={"path": "", "purge_on_forget": True})
-    past.sections["snapshots"]["path"] = str(past.folder)
-    past.start()
+    past = purging
     send(past, event("e0", "x"))
     past.drain()
     past.save()

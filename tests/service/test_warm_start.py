@@ -19,14 +19,11 @@ from streamlearn.stream.transport import Message
 from tests.models import save
 from tests.past import Died, Past, dying, image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = 4
 ROWS = 20  # of a part
 WHOLE = 2 * ROWS + 10  # of the file
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def rows(count, start=0, classes=CLASSES, **more):

@@ -21,6 +21,8 @@ from streamlearn.stream.transport import Message
 from tests.past import Past, dying, image
 from tests.targets import answer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def requests(budget, *, at_random=0.1, probes=0.0, seed=0):
     return LabelRequests(LabelRequestsConfig(budget=budget, at_random=at_random), seed=seed, probes=probes)
@@ -109,11 +111,6 @@ def test_doubt_is_the_margin_and_what_no_class_covers():
     assert doubt(reply([1.0], [1.0]), [False, True]) == [1.0, 2.0]
     assert doubt(reply([math.nan, math.nan]), [False]) == [NOTHING_KNOWN]
     assert doubt(Reply([np.zeros(1)] * 3, None, np.zeros(3)), [False] * 3) == [NOTHING_KNOWN] * 3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def asked_for(past):

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from streamlearn.core.scores import TOP, Scores, loss, probabilities
 from streamlearn.durability.snapshots import Snapshots, name
 from streamlearn.stream.config import JoinerConfig
-from streamlearn.stream.events import Event, Forget, Label, Prediction
+from streamlearn.stream.events import Event, Forget, Label
 from streamlearn.stream.joiner import Joiner
 from streamlearn.stream.pending import Pending, Served
 from streamlearn.stream.transport import Place
@@ -40,13 +40,9 @@ def served(events, probabilities=None, tokens=None):
     n = len(events)
     rows = np.tile(np.float32(1 / len(NAMES)), (n, len(NAMES))) if probabilities is None else probabilities
     order = np.argsort(-rows, axis=1)
-    predictions = [
-        Prediction(e.id, NAMES[o[0]], round(float(r[o[0]]), 6), (), False, None, 0, 0, e.source)
-        for e, o, r in zip(events, order, rows, strict=True)
-    ]
     tokens = tokens or [np.array([e.source.offset, 7], np.int64) for e in events]
     scores = Scores(rows, order[:, :1], np.take_along_axis(rows, order[:, :1], 1))
-    return Served(predictions, tokens, answer(scores, NAMES))
+    return Served(tokens, answer(scores, NAMES))
 
 
 def joiner(waits=True, names=NAMES, **config):
@@ -276,10 +272,7 @@ def test_what_a_label_got_is_exact_among_the_likeliest_and_a_mean_beyond(classes
 
 def test_before_any_label_is_known_nothing_was_served():
     own, events = joiner(names=[]), [event("a")]
-    said = Served(
-        [Prediction("a", None, None, (), True, "no-known-label", 0, 0, events[0].source)], [np.arange(3)], None
-    )
-    own.join(events, [0], said, [], 0.0)
+    own.join(events, [0], Served([np.arange(3)], None), [], 0.0)
     (joined,) = take(own, late=labels(("a", "c0"))).late
     found = judged(joined)
     assert (found.said, found.errors, found.losses) == ([None], [1.0], [loss(0.0)])

@@ -60,6 +60,23 @@ def test_a_bad_one_is_a_dead_letter_and_the_others_go_on(value, reason, detail):
     assert detail in dead.detail
 
 
+@pytest.mark.parametrize("number", [-(2**63), 2**63 - 1, 2**63, 2**64 - 1])
+def test_an_integer_of_64_bits_is_a_label_with_a_sign_or_without(number):
+    found = decode({"id": number, "label": number})
+    assert [(each.id, each.label) for each in found.labels] == [(str(number), str(number))]
+    events = decoder().decode([record({"text": "a", "label": number})])
+    assert [each.label for each in events.events] == [str(number)]
+
+
+@pytest.mark.parametrize("time", ["yesterday", 1e15])
+def test_what_is_refused_for_its_time_makes_no_label_known(time):
+    own = label_decoder(decoder())
+    found = own.decode([record({"id": "e", "label": "new", "time": time}), record({"id": "f", "label": "a"})])
+    assert [each.id for each in found.labels] == ["f"]
+    assert [each.reason for each in found.dead_letters] == ["schema"]
+    assert own.targets.state_dict() == {"labels": ["a"]}
+
+
 def test_the_fields_are_the_users_own():
     fields = {"id": "$key", "label": "ticket.class", "time": "ticket.at"}
     own = label_decoder(decoder(Fields(**fields)))

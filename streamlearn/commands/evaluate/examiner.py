@@ -111,6 +111,5 @@ class Examiner:
         for start in range(0, len(tokens), CHUNK):
             if self._is_stopped():
                 raise StoppedError
-            output = served.output(tokens[start : start + CHUNK])
-            found[start : start + CHUNK] = served.task.answer(output, 1).named()
+            found[start : start + CHUNK] = served.answer(tokens[start : start + CHUNK]).named()
         return found

@@ -1,5 +1,6 @@
 """What a strategy is: how a batch changes what is known, and what is answered from it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
@@ -174,7 +175,7 @@ def placed(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return whole
 
 
-class ClosedForm(Strategy):
+class ClosedForm(Strategy, ABC):
     """The base of strategies that keep statistics of a frozen encoder: no gradient, no rehearsal, nothing forgotten.
 
     `absorb` sets `batch_novelty` to the novelty scores of the batch just before it is learned, or to None.
@@ -207,13 +208,13 @@ class ClosedForm(Strategy):
             self.unlearn(found)
         return len(found)
 
+    @abstractmethod
     def relearn(self, kept: Kept, label: int, classes: int) -> None:
         """Let a sample that was learned speak for another class."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unlearn(self, found: Sequence[Kept]) -> None:
         """Take samples that were learned out of the statistics, one after the other."""
-        raise NotImplementedError
 
     def remember(self, batch: Batch, rows: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
         """Keep what was just learned of those `rows` of the batch that are true."""
@@ -253,17 +254,17 @@ class ClassMeansForm(ClosedForm):
         self.learn(features, labels)
         self.remember(batch, rows, features, labels)
 
+    @abstractmethod
     def learn(self, features: torch.Tensor, labels: torch.Tensor) -> None:
         """Take in features (n, d) at unit length with labels (n,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def discriminants(self, features: torch.Tensor) -> torch.Tensor:
         """Return class scores before softmax, (n, known classes), of features (n, d) at unit length."""
-        raise NotImplementedError
 
+    @abstractmethod
     def linear_map(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return weight (known classes, d) and bias (known classes,) of `discriminants`; None is a bias of zeros."""
-        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """Return the means."""

@@ -60,10 +60,10 @@ class ClassTargets:
         """Return the label's name; see `Targets.checked`."""
         if type(value) is str and 0 < len(value) <= MAX_LABEL:
             return value
-        if type(value) is int and -(2**63) <= value < 2**63:
+        if type(value) is int:  # JSON brings those of 64 bits, with a sign or without; larger ones are floats
             return str(value)
         found = "an empty string" if value == "" else shown(value)
-        if isinstance(value, int | float) and abs(value) >= 2**63 and float(value).is_integer():
+        if isinstance(value, float) and abs(value) >= 2**63 and value.is_integer():
             found = "an integer of more than 64 bits"
         raise Refusal("label-type", f"{path!r} is {found}; it should be {self.wanted}")
 
