@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streamlearn.stream.files import is_csv, opened, records
 from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.stream.kafka.outlet import KafkaOutlet
-from streamlearn.stream.kafka.source import KafkaSettings
 from streamlearn.stream.transport import Message
 
 CHUNK = 500

@@ -8,7 +8,8 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from streamlearn.stream.kafka.source import KafkaSettings, read
+from streamlearn.stream.kafka.client import KafkaSettings
+from streamlearn.stream.kafka.source import read
 from streamlearn.stream.transport import Record
 
 

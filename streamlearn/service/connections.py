@@ -20,8 +20,9 @@ from streamlearn.service.recovery import Recovery
 from streamlearn.service.snapshot_keeper import SnapshotKeeper
 from streamlearn.service.warm_start import WarmStart
 from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.stream.kafka.outlet import KafkaOutlet
-from streamlearn.stream.kafka.source import KafkaSettings, KafkaSource
+from streamlearn.stream.kafka.source import KafkaSource
 from streamlearn.stream.labelled_files import WarmFile
 from streamlearn.stream.transport import Source, TopicPartition
 

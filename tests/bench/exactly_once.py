@@ -17,8 +17,8 @@ from secrets import token_hex
 import confluent_kafka as ck
 
 from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.stream.kafka.outlet import KafkaOutlet
-from streamlearn.stream.kafka.source import KafkaSettings
 from streamlearn.stream.transport import Message
 from tests.bench.pass_through import ours
 from tests.kafka.broker import Broker

@@ -31,8 +31,8 @@ from streamlearn.service.connections import connected
 from streamlearn.service.turn import Limits
 from streamlearn.serving.predictor import Reply
 from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.stream.kafka.outlet import KafkaOutlet
-from streamlearn.stream.kafka.source import KafkaSettings
 from streamlearn.stream.transport import Message
 from tests.kafka.broker import Broker
 

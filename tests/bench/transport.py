@@ -15,8 +15,10 @@ from secrets import token_hex
 import confluent_kafka as ck
 
 from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
-from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSource
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message
 from tests.kafka.broker import Broker

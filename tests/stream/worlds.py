@@ -10,7 +10,9 @@ import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from streamlearn.stream.kafka.admin import Admin
-from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource
+from streamlearn.stream.kafka.client import KafkaSettings
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSource
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Message, Outlet, Record, Source, TopicPartition
 

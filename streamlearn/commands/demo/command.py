@@ -29,9 +29,9 @@ from streamlearn.service.assembly import assemble
 from streamlearn.service.connections import connected
 from streamlearn.service.loop import Service
 from streamlearn.service.turn import Turn
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
 from streamlearn.stream.kafka.outlet import KafkaOutlet
-from streamlearn.stream.kafka.source import KafkaSettings
 from streamlearn.stream.transport import Message
 
 SEED = 0

@@ -75,8 +75,13 @@ class KafkaOutlet:
         config.setdefault("batch.size", min([_MESSAGE_BYTES, *self._limits.values()]))
         if settings.transactional_id is not None:
             config["transactional.id"] = settings.transactional_id
-        self._producer = create(ck.Producer, {**config, "on_delivery": self._delivered}, settings)
-        connect(self._producer, settings, self._watch)
+        self._config = {**config, "on_delivery": self._delivered}
+        self._unended = False  # the coordinator knew of nothing to abort
+        self._start()
+
+    def _start(self) -> None:
+        self._producer = create(ck.Producer, self._config, self._settings)
+        connect(self._producer, self._settings, self._watch)
         if self.transactional:
             self._insist(self._producer.init_transactions, "taking over the transactional id")
 
@@ -139,12 +144,29 @@ class KafkaOutlet:
         """Drop what was sent since `begin`; without a transactional id, what has not left yet."""
         if self.transactional and self._open:
             self._open = False
-            self._insist(self._producer.abort_transaction, "aborting a transaction")
+            self._insist(self._abort_transaction, "aborting a transaction")
+            if self._unended:
+                self._unended = False
+                self._start()
         elif not self.transactional:
             self._producer.purge(in_flight=False)
             self._serve(0)
         self._failed.clear()
         self._open = False
+
+    def _abort_transaction(self, timeout: float) -> None:
+        """Abort; or note that there was nothing to abort, which librdkafka takes for fatal.
+
+        The request that adds the first partition is refused and repeated while the transaction before is still being
+        ended. An abort that overtakes it finds no transaction. Nothing was written then, and a new producer, whose
+        epoch is a higher one, sees to it that nothing will be.
+        """
+        try:
+            self._producer.abort_transaction(timeout)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.INVALID_TXN_STATE:
+                raise
+            self._unended = True
 
     def max_bytes(self, topic: str) -> int:
         """Return how many bytes of key, value and headers together the topic takes in one message."""

@@ -27,10 +27,7 @@ from streamlearn.stream.kafka.client import (
     missing,
     translate,
 )
-from streamlearn.stream.kafka.outlet import KafkaOutlet
 from streamlearn.stream.transport import Record, Start, TopicPartition, by_partition, deleted, lost
-
-__all__ = ["KafkaOutlet", "KafkaSettings", "KafkaSource", "read"]
 
 _SLICE = 0.1  # seconds: signals reach Python only between two calls of `consume`
 _LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION}  # noqa: SLF001

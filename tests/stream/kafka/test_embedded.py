@@ -11,8 +11,10 @@ from confluent_kafka import TopicPartition as Offset
 
 from streamlearn.core.errors import BrokerError, ConfigError, StreamlearnError
 from streamlearn.stream.kafka.admin import Admin
+from streamlearn.stream.kafka.client import KafkaSettings
 from streamlearn.stream.kafka.embedded import EmbeddedBroker
-from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource, read
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSource, read
 from streamlearn.stream.transport import Message
 from tests.stream.worlds import at, numbered, read_all, read_some, values
 

@@ -13,13 +13,14 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from streamlearn.core.errors import BrokerError, ConfigError, FencedError, StreamlearnError
 from streamlearn.stream.kafka.admin import Admin
-from streamlearn.stream.kafka.client import OWNED, Watch, translate
-from streamlearn.stream.kafka.source import KafkaOutlet, KafkaSettings, KafkaSource, read
+from streamlearn.stream.kafka.client import OWNED, KafkaSettings, Watch, translate
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.kafka.source import KafkaSource, read
 from streamlearn.stream.transport import Message, TopicPartition
 from tests.core.test_secrets import LOOKS_SECRET, SECRET
 from tests.kafka.helpers import until
@@ -313,6 +314,47 @@ def test_a_fenced_outlet_is_told_at_every_call_and_closes(kafka, new_topic, fres
     put(second, topic, numbered(1, first=1))
     second.close()
     assert values(read(settings, topic, until_end=True)) == [b"0", b"1"]
+
+
+def test_an_abort_that_finds_no_transaction_is_one(kafka, new_topic, fresh_name, monkeypatch):
+    refused = []
+
+    class Overtaken(Producer):
+        """Its first abort overtakes the request that opens the transaction at the coordinator."""
+
+        def abort_transaction(self, timeout):
+            if refused:
+                super().abort_transaction(timeout)
+            else:
+                refused.append(self)
+                raise KafkaException(KafkaError(KafkaError.INVALID_TXN_STATE, fatal=True))
+
+    monkeypatch.setattr("confluent_kafka.Producer", Overtaken)
+    topic = new_topic("events")
+    settings = KafkaSettings(kafka, transactional_id=fresh_name("x"))
+    outlet = KafkaOutlet(settings)
+    put(outlet, topic, numbered(1))
+    for number in (10, 20):
+        outlet.begin()
+        outlet.send(topic, numbered(1, first=number))
+        outlet.abort()
+        assert refused
+    put(outlet, topic, numbered(1, first=1))
+    outlet.close()
+    assert values(read(settings, topic, until_end=True)) == [b"0", b"1"]
+
+
+def test_an_abort_straight_after_a_commit_is_no_error(kafka, new_topic, fresh_name):
+    topic = new_topic("events")
+    settings = KafkaSettings(kafka, transactional_id=fresh_name("x"))
+    outlet = KafkaOutlet(settings)
+    for number in range(50):
+        put(outlet, topic, numbered(1, first=number))
+        outlet.begin()
+        outlet.send(topic, numbered(3, first=100))
+        outlet.abort()
+    outlet.close()
+    assert values(read(settings, topic, until_end=True)) == [b"%d" % i for i in range(50)]
 
 
 def test_closing_aborts_an_open_transaction(kafka, new_topic, fresh_name):
