@@ -51,7 +51,7 @@ from streamlearn.core.batch import IntArray, Tokens, pad
 from streamlearn.learning.config import LearnerConfig
 from streamlearn.learning.learner import freeze
 from streamlearn.learning.strategies.derpp import DERpp
-from streamlearn.model import model
+from streamlearn.model.loading import load
 from streamlearn.model.model import Model
 from tests.bench.accuracy import read, write
 
@@ -168,7 +168,7 @@ class Peer:
         3. The strategy learns them one after the other, and is asked at the end.
         """
         root = job.settings.root
-        encoder = model.load(root.model, dropout=root.learner.dropout)  # 1
+        encoder = load(root.model, dropout=root.learner.dropout)  # 1
         freeze(encoder, root.learner)
         assert job.exam is not None
         rows = list(chain(*job.stream.parts))

@@ -88,7 +88,7 @@ def predicted(services: dict[str, Service], size: int) -> None:
     with torch.inference_mode():
         for at in range(0, len(tokens) - size, size):
             some = tokens[at : at + size]
-            pairs.append((timed(partial(dual.output, some)), timed(partial(bare, pad(some)))))
+            pairs.append((timed(partial(dual.answer, some)), timed(partial(bare, pad(some)))))
     print(f"a prediction of {size} texts costs {ratio(pairs[10:])} the bare model", flush=True)
 
 

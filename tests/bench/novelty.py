@@ -76,11 +76,11 @@ def one(strategy: str, order: str, seed: int, limit: int | None) -> None:
     shares = [
         marked[[label in part for label in labels]].mean() for part in (parts[0], parts[len(parts) // 2], parts[-1])
     ]
-    groups = ", ".join(f"{100 * share:.1f}" for share in shares)
+    by_group = ", ".join(f"{100 * share:.1f}" for share in shares)
     print(
         f"{strategy} ({order}, seed {seed}): AUROC of novelty {auroc(*novelty):.4f}, of 1 - score {auroc(*doubt):.4f}\n"
         f"  novel are {100 * np.mean([each.novel for each in unknown]):.1f} % of no class, and "
-        f"{100 * marked.mean():.2f} % of known ones (first, middle, last group: {groups} %)\n"
+        f"{100 * marked.mean():.2f} % of known ones (first, middle, last group: {by_group} %)\n"
         f"  right are {100 * right.mean():.1f} % of all, {100 * right[~marked].mean():.1f} % of those not marked; "
         f"{lap.seconds:.0f} s",
         flush=True,

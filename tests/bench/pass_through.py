@@ -104,10 +104,11 @@ def plain(address: str, topic: str, n: int) -> float:
     first = consumer.poll(30)  # the time to join the group is not counted
     assert first is not None
     start = time.perf_counter()
-    message, done = first, 0
+    message: ck.Message | None = first
+    done = 0
     while True:
         if message is not None and message.error() is None:
-            event = Event.model_validate(json.loads(message.value()))
+            event = Event.model_validate(json.loads(message.value() or b""))
             prediction = {
                 "id": event.id,
                 "label": LABELS[0],

@@ -77,23 +77,25 @@ def audit(address: str, name: str, topic: str, labels: str | None = None) -> Ver
     """Return what became of each record of the events topic, and of the labels topic where there is one."""
     wrong: list[str] = []
     events = {
-        (each, record.partition(), record.offset()): record
+        (each, record.partition() or 0, record.offset() or 0): record
         for each in ([topic] if labels is None else [topic, labels])
         for record in read(address, each)
     }
-    journal = counting([json.loads(each.value()) for each in read(address, f"{name}.journal")])
+    journal = counting([json.loads(each.value() or b"") for each in read(address, f"{name}.journal")])
     if [record["seq"] for record in journal] != list(range(len(journal))):
         wrong.append("the journal's numbers do not rise by one")
 
     made: Counter[Place] = Counter()
     for message in read(address, f"{name}.predictions"):
-        source = json.loads(message.value())["source"]
+        source = json.loads(message.value() or b"")["source"]
         made[source["topic"], source["partition"], source["offset"]] += 1
     dead: Counter[Place] = Counter()
     for message in read(address, f"{name}.dead-letters"):
-        headers = {key: (value or b"").decode() for key, value in message.headers() or []}
-        place = (int(headers[f"streamlearn.{part}"]) for part in ("partition", "offset"))
-        dead[headers["streamlearn.topic"], *place] += 1  # type: ignore[index]
+        headers: dict[str, Any] = dict(message.headers() or [])
+        where, partition, offset = (
+            headers[f"streamlearn.{part}"].decode() for part in ("topic", "partition", "offset")
+        )
+        dead[where, int(partition), int(offset)] += 1
 
     letters: dict[Place, str] = {}
     for record in journal:
@@ -101,19 +103,18 @@ def audit(address: str, name: str, topic: str, labels: str | None = None) -> Ver
             continue
         at = 0
         for where, partition, start, end, count, sha256 in record["ranges"]:
-            taken = [events[where, partition, o] for o in range(start, end) if (where, partition, o) in events]
-            if (len(taken), digest(taken)) != (count, sha256):
+            range_ = [events[where, partition, o] for o in range(start, end) if (where, partition, o) in events]
+            if (len(range_), digest(range_)) != (count, sha256):
                 wrong.append(f"record {record['seq']}: {where}[{partition}] {start} to {end} holds other records")
-            for message, letter in zip(taken, record["taken"][at : at + count], strict=True):
-                place = (where, partition, message.offset())
+            for message, letter in zip(range_, record["taken"][at : at + count], strict=True):
+                place = (where, partition, message.offset() or 0)
                 if place in letters:
                     wrong.append(f"{place} was taken twice")
                 letters[place] = letter
             at += count
     waited = {_id(events[place]) for place, letter in letters.items() if letter == "w"}
     for place, message in events.items():
-        letter = letters.get(place)
-        if letter is None:
+        if (letter := letters.get(place)) is None:
             wrong.append(f"{place} was never taken")
         elif letter == "d":
             wrong += [] if (dead[place], made[place]) == (1, 0) else [f"{place} is no single dead letter"]
@@ -122,7 +123,7 @@ def audit(address: str, name: str, topic: str, labels: str | None = None) -> Ver
         elif letter.isupper():
             wrong += [] if not made[place] else [f"{place} came again, and was predicted again"]
         else:
-            has_label = json.loads(message.value()).get("label") is not None or _id(message) in waited
+            has_label = json.loads(message.value() or b"").get("label") is not None or _id(message) in waited
             wrong += [] if made[place] >= 1 else [f"{place} has no prediction"]
             wrong += [] if has_label == (letter != "-") else [f"{place} has a label and no outcome, or the reverse"]
     outcomes = journal[-1]["outcomes"] if journal else {}
@@ -142,7 +143,7 @@ def audit(address: str, name: str, topic: str, labels: str | None = None) -> Ver
 
 def _id(message: Message) -> str | None:
     try:
-        return str(json.loads(message.value()).get("id"))
+        return str(json.loads(message.value() or b"").get("id"))
     except (ValueError, AttributeError):
         return None
 

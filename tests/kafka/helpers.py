@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 import yaml
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 T = TypeVar("T")
@@ -188,9 +188,9 @@ def read(address: str, topic: str, seconds: float = 60) -> list[Read]:
         while left:
             assert time.monotonic() < deadline, f"no end of {topic} in sight"
             for message in consumer.consume(1000, 0.1):
-                at = message.partition(), message.offset()
-                if message.error() is not None:
-                    assert message.error().name() == "_PARTITION_EOF", message.error()
+                at = message.partition() or 0, message.offset() or 0
+                if (error := message.error()) is not None:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
                     left.pop(at[0], None)
                     continue
                 if at[0] in left:
@@ -212,7 +212,7 @@ def predictions(address: str, topic: str) -> list[dict[str, Any]]:
 
 def reasons(records: Iterable[Read]) -> list[tuple[str, bytes | None]]:
     """Return of each dead letter the reason and the original bytes, sorted."""
-    return sorted(((r.headers["streamlearn.reason"] or b"").decode(), r.value) for r in records)  # type: ignore[type-var]
+    return sorted(((r.headers["streamlearn.reason"] or b"").decode(), r.value) for r in records)
 
 
 class _Silent:
