@@ -62,21 +62,28 @@ def deaths(folder, kafka, events, config, *, count, kills, rate, seed=0, beside=
 
 
 @pytest.mark.timeout(600)
-def test_a_few_deaths_at_random_moments(tmp_path, kafka, new_topic, fresh_name, learns):
+@pytest.mark.parametrize(
+    ("strategy", "count", "kills"),
+    [
+        pytest.param(ER, 300, 2, id="er-short"),
+        pytest.param(ER, 1200, 4, id="er", marks=pytest.mark.slow),
+        pytest.param(DUAL, 1200, 4, id="dual", marks=pytest.mark.slow),
+    ],
+)
+def test_a_few_deaths_at_random_moments(tmp_path, kafka, new_topic, name, tiny, *, strategy, count, kills):
     """Labels come with most events; those of the others on a topic of their own, before the event or after it."""
     events, labels = new_topic("events", partitions=4), new_topic("labels", partitions=2)
-    name = fresh_name("fault")
     topics = {"topics": {"events": events, "labels": labels}}
-    config = learner(tmp_path, name, kafka, events, kafka=topics, **learns)
-    with sent(tmp_path, kafka, labels, late(1200), 9) as source:
-        summary = deaths(tmp_path, kafka, events, config, count=1200, kills=4, rate=60, beside=source)
-    verdict = exact(kafka, name, events, 1200, labels)
-    assert summary["events"] == 1200
+    config = learner(tmp_path, name, kafka, events, tiny, kafka=topics, strategy=strategy)
+    with sent(tmp_path, kafka, labels, late(count), 9) as source:
+        summary = deaths(tmp_path, kafka, events, config, count=count, kills=kills, rate=60, beside=source)
+    verdict = exact(kafka, name, events, count, labels)
+    assert summary["events"] == count
     assert verdict.outcomes == summary["labels"]
     assert (verdict.outcomes["duplicate"], verdict.outcomes["correction"]) == (10, 10)
     outcomes = ("learned", "probe", "duplicate", "correction")
     assert sum(verdict.outcomes[each] for each in outcomes) == sum(verdict.outcomes.values())
-    assert verdict.outcomes["learned"] + verdict.outcomes["probe"] == 1200
+    assert verdict.outcomes["learned"] + verdict.outcomes["probe"] == count
     replayed(tmp_path, config, summary)
 
 
@@ -177,6 +184,7 @@ def test_a_broker_that_stands_still_past_the_transaction_timeout(tmp_path, own_b
     replayed(tmp_path, config, summary)
 
 
+@pytest.mark.slow
 def test_at_least_once_loses_nothing_and_learns_once(tmp_path, kafka, new_topic, name, tiny):
     events = new_topic("events", partitions=2)
     config = learner(tmp_path, name, kafka, events, tiny, kafka={"delivery": "at-least-once"})

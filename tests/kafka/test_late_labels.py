@@ -24,6 +24,7 @@ def send(folder, kafka, topics, steps):
         produce(folder, kafka, topic, values, "--key", "id")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_each_outcome_is_the_plans(tmp_path, kafka, topics, fresh_name, tiny):
     name, planned = fresh_name("late"), plan(invented(EVENTS), delay=60)
