@@ -142,9 +142,9 @@ def test_installs_once_and_says_how_much(checkout, python):
     assert "--index-url" not in asked
 
     assert checkout.dev("test", "-k", "x") == (0, "python -m pytest -m not slow and not faults -k x\n")
-    parts = ["-n auto -m not slow and not faults and not kafka", "-m (slow or kafka) and not faults"]
+    parts = ["-n auto --dist worksteal -m not slow and not faults and not kafka", "-m (slow or kafka) and not faults"]
     assert checkout.dev("test", "--all", "-x") == (0, "".join(f"python -m pytest {part} -x\n" for part in parts))
-    assert checkout.dev("test") == (0, "python -m pytest -m not slow and not faults -n auto\n")
+    assert checkout.dev("test") == (0, "python -m pytest -m not slow and not faults -n auto --dist worksteal\n")
     assert not checkout.asked()
 
     (checkout.root / "requirements.lock").write_text(LOCK + "new==1\n")

@@ -59,8 +59,8 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
         raise _unloadable(config, error) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-    if tokenizer.pad_token_id is not None:
-        backbone.config.pad_token_id = tokenizer.pad_token_id
+    padding = (tokenizer.pad_token_id, backbone.config.pad_token_id, tokenizer.eos_token_id, 0)
+    backbone.config.pad_token_id = next(each for each in padding if each is not None)
     labels = [str(hf.id2label[i]) for i in range(hf.num_labels)] if fine_tuned else []
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None  # its output is not read

@@ -53,8 +53,7 @@ class Model(nn.Module):
         self.labels = tuple(labels)
         self.trained = bool(labels)  # whether its scores mean anything; the learner's first step makes it so
         self.device, self.dtype, self.max_length = device, dtype, max_length
-        # Decoders find a text's last token by it.
-        self.pad_id = int(tokenizer.pad_token_id or 0)
+        self.pad_id: int = backbone.config.pad_token_id  # type: ignore[union-attr,assignment] # decoders look for it
         self.vocabulary_size = max(len(tokenizer), int(getattr(tokenizer, "vocab_size", 0)))
         # Small slices keep padding low where arithmetic is dear; a GPU wants one large slice. Fixed, for repeatability.
         self.slice_rows = 16 if device.type == "cpu" else 128

@@ -7,7 +7,16 @@ import sys
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from streamlearn.core.batch import buckets, pad
 from streamlearn.core.errors import ConfigError
@@ -30,6 +39,30 @@ def test_rows_keep_their_place_whatever_their_length(tiny):
         alone = torch.cat([model.features(pad([row])) for row in rows])
     assert not unknown.any()
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("of_tokenizer", "of_model"), [(1, 1), (None, 1), (None, None)])
+def test_a_decoders_answer_does_not_hang_on_its_neighbours(tmp_path, of_tokenizer, of_model):
+    """It reads a text's last token, which it finds by the padding id: also where only the model's configuration, or
+    nobody, names one, and the texts end with token 0."""
+    vocabulary = {word: number for number, word in enumerate([*WORDS, "[UNK]", "[END]"])}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    named = {} if of_tokenizer is None else {"pad_token": "[END]"}
+    own = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", eos_token="[END]", **named)
+    end = own.eos_token_id
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "vocab_size": len(own), "num_labels": 3}
+    torch.manual_seed(0)
+    GPT2ForSequenceClassification(
+        GPT2Config(**sizes, bos_token_id=end, eos_token_id=end, pad_token_id=of_model and end)
+    ).save_pretrained(tmp_path)
+    own.save_pretrained(tmp_path)
+    model = load(ModelConfig(name=str(tmp_path), device="cpu"))
+    rows, _ = model.tokenize([f"{text} {WORDS[0]}" for text in texts(20)])
+    with torch.no_grad():
+        together = model(pad(rows))
+        alone = torch.cat([model(pad([row])) for row in rows])
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-3)
 
 
 def test_the_same_batch_gives_the_same_bits(tiny):
