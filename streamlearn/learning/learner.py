@@ -140,8 +140,8 @@ class Learner:
         self.model.head.grow(self.task.outputs, self.optimizer)
         tokens, groups = pad([sample.tokens for sample in samples]), self.task.group_numbers(labels)
         batch = Batch(tokens, labels, [sample.id for sample in samples], groups=None if groups is labels else groups)
-        imprints = self.task.classes and self.strategy.descends and not self.strategy.frozen
-        if self.config.new_class == "mean" and imprints:
+        initialises = self.task.classes and self.strategy.descends and not self.strategy.frozen
+        if self.config.new_class == "mean" and initialises:
             initialise_rows(self.model, batch, known)
         before = self.step
         losses: list[float] = []
@@ -186,7 +186,7 @@ class Learner:
         return Step(
             self.model,
             self.task,
-            step=self.step,
+            number=self.step,
             seed=self.seed,
             replay_size=self.config.replay_size,
             watches_losses=self.memory.policy.watches_losses,

@@ -33,7 +33,7 @@ class Step:
     Args:
         model: what learns.
         task: the loss, and what labels mean.
-        step: the steps that were taken before.
+        number: of the steps that were taken before.
         seed: of the rehearsal.
         replay_size: how many stored samples a rehearsal draws.
         watches_losses: whether `notes` keeps the losses of single samples.
@@ -41,9 +41,17 @@ class Step:
     """
 
     def __init__(
-        self, model: Model, task: Task, *, step: int, seed: int, replay_size: int, watches_losses: bool, stages: Stages
+        self,
+        model: Model,
+        task: Task,
+        *,
+        number: int,
+        seed: int,
+        replay_size: int,
+        watches_losses: bool,
+        stages: Stages,
     ) -> None:
-        self.model, self.task, self.step, self.seed = model, task, step, seed
+        self.model, self.task, self.number, self.seed = model, task, number, seed
         self.notes = StepNotes()
         self._replay_size, self._watches_losses, self._stages = replay_size, watches_losses, stages
 
@@ -69,7 +77,7 @@ class Step:
         """Draw this step's share of stored samples; each number of `draw` is another draw of the same step."""
         purpose = f"rehearse.{draw}" if draw else "rehearse"
         with self._stages("rehearse", within="learn"):
-            stream = rng.stream(self.seed, purpose, self.step)
+            stream = rng.stream(self.seed, purpose, self.number)
             replay = memory.sample(self._replay_size, stream, batch.group_numbers)
         self.notes.replayed += len(replay)
         return replay

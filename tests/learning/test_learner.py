@@ -66,7 +66,7 @@ def test_is_repeatable_however_the_stream_was_polled(tiny, strategy, dropout):
             own.add(stream[start : start + cut])
             torch.rand(3)  # whatever others draw from torch's generator does not matter
         own.flush()
-        digests.add(own.model.sha256())
+        digests.add(own.sha256())
         assert own.step == 7
     assert len(digests) == 1
 
@@ -117,8 +117,8 @@ def test_a_step_that_is_not_finite_leaves_no_trace(tiny):
     spoilt.add(stream[:16])
 
     class Poison(Strategy):
-        def loss(self, learner, batch, memory):
-            return {"nan": learner.forward(batch).sum() * float("nan")}
+        def loss(self, step, batch, memory):
+            return {"nan": step.forward(batch).sum() * float("nan")}
 
     good, spoilt.strategy = spoilt.strategy, Poison(None)
     (update,) = spoilt.add(stream[16:32])

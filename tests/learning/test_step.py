@@ -45,4 +45,4 @@ def test_the_next_step_begins_with_nothing(tiny):
     step.forward(batch)
     step.rehearse(own.memory, batch)
     fresh = own.next_step()
-    assert (fresh.step, fresh.notes.scores, fresh.notes.losses, fresh.notes.replayed) == (2, None, {}, 0)
+    assert (fresh.number, fresh.notes.scores, fresh.notes.losses, fresh.notes.replayed) == (2, None, {}, 0)

@@ -27,11 +27,11 @@ class Penalty(ABC):
         self.config = config
 
     @abstractmethod
-    def penalty(self, learner: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
+    def penalty(self, step: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
         """Return named scalar losses for the new batch; none before the first consolidation."""
 
     @abstractmethod
-    def consolidate(self, learner: Rehearsing, memory: ReplayMemory) -> None:
+    def consolidate(self, step: Rehearsing, memory: ReplayMemory) -> None:
         """Take the model as it is now for the past. Called every `config.every` steps, outside of any step."""
 
     @abstractmethod

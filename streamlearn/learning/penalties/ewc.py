@@ -31,30 +31,30 @@ class EWC(Penalty):
         self._anchor: dict[str, torch.Tensor] = {}
         self._fisher: dict[str, torch.Tensor] = {}
 
-    def penalty(self, learner: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
+    def penalty(self, step: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
         """Return strength / 2 times the squared distance from the anchor, weighted by the Fisher information."""
         del batch
         if not self._anchor:
             return {}
-        now = trained(learner.model)
+        now = trained(step.model)
         parts = [
             (self._fisher[name] * (now[name][: len(anchor)] - anchor).square()).sum()
             for name, anchor in self._anchor.items()
         ]
         return {"ewc": self.config.strength / 2 * torch.stack(parts).sum()}
 
-    def consolidate(self, learner: Rehearsing, memory: ReplayMemory) -> None:
+    def consolidate(self, step: Rehearsing, memory: ReplayMemory) -> None:
         """Let the older Fisher information fade, add that of stored samples, and anchor the weights where they are."""
         if not len(memory):
             return
-        draw = rng.stream(learner.seed, "ewc", learner.step)
+        draw = rng.stream(step.seed, "ewc", step.number)
         slots = draw.choice(len(memory), min(self.config.samples, len(memory)), replace=False)
-        now = trained(learner.model)
+        now = trained(step.model)
         fresh = {name: torch.zeros_like(parameter) for name, parameter in now.items()}
         for slot in slots.tolist():
-            scores = learner.model(memory.gather(np.array([slot])).tokens)
+            scores = step.model(memory.gather(np.array([slot])).tokens)
             label = _answer(scores, draw)
-            loss = learner.task.loss(scores, torch.tensor([label], device=scores.device))
+            loss = step.task.loss(scores, torch.tensor([label], device=scores.device))
             for name, gradient in zip(
                 fresh, torch.autograd.grad(loss, list(now.values()), allow_unused=True), strict=True
             ):

@@ -26,20 +26,20 @@ class LwF(Penalty):
         self._known = 0  # classes
         self._weights: dict[str, torch.Tensor] = {}  # of the copy; what is not trained is the model's own
 
-    def penalty(self, learner: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
+    def penalty(self, step: Rehearsing, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the distillation loss: the cross-entropy of both softmaxes, less the copy's own entropy."""
         if self._known < 2:  # one class has one answer
             return {}
         scale = self.config.temperature
-        teacher = functional.softmax(self._teach(learner, batch)[:, : self._known] / scale, dim=1)
-        student = functional.log_softmax(learner.forward(batch)[:, : self._known] / scale, dim=1)
+        teacher = functional.softmax(self._teach(step, batch)[:, : self._known] / scale, dim=1)
+        student = functional.log_softmax(step.forward(batch)[:, : self._known] / scale, dim=1)
         loss = functional.kl_div(student, teacher, reduction="batchmean")
         return {"lwf": self.config.strength * scale**2 * loss}
 
-    def consolidate(self, learner: Rehearsing, memory: ReplayMemory) -> None:
+    def consolidate(self, step: Rehearsing, memory: ReplayMemory) -> None:
         """Copy the trained weights."""
         del memory
-        self._known, self._weights = learner.model.head.size, copies(trained(learner.model))
+        self._known, self._weights = step.model.head.size, copies(trained(step.model))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the copy."""
@@ -49,9 +49,9 @@ class LwF(Penalty):
         """Take over a copy."""
         self._known, self._weights = int(state["known"]), copies(state["weights"], device)
 
-    def _teach(self, learner: Rehearsing, batch: Batch) -> torch.Tensor:
+    def _teach(self, step: Rehearsing, batch: Batch) -> torch.Tensor:
         """Return the copy's scores, without dropout."""
-        model, training = learner.model, learner.model.training
+        model, training = step.model, step.model.training
         model.eval()
         try:
             with torch.no_grad():

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Rehearsing(Protocol):
-    """What a strategy or a penalty may ask while a step is taken. `step` counts the steps that were taken before."""
+    """What a strategy or a penalty may ask while a step is taken. `number` counts the steps that were taken before."""
 
     task: "Task"
     model: "Model"
-    step: int
+    number: int
     seed: int
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -111,15 +111,15 @@ class Strategy:
         """Return what `scores` and `answer` answer from, so that others get the same probabilities from it."""
         return Exported("linear", own_head(model))
 
-    def loss(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> dict[str, torch.Tensor]:
+    def loss(self, step: Rehearsing, batch: Batch, memory: "ReplayMemory") -> dict[str, torch.Tensor]:
         """Return named scalar losses; the learner minimises their sum. Without any there is no optimizer step."""
-        del learner, batch, memory
+        del step, batch, memory
         return {}
 
-    def absorb(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> None:
+    def absorb(self, step: Rehearsing, batch: Batch, memory: "ReplayMemory") -> None:
         """Take in a batch without a gradient, once, after its optimizer steps and before it is offered to the memory.
 
-        The labels' numbers are below `learner.task.outputs`, which may have grown since the last batch.
+        The labels' numbers are below `step.task.outputs`, which may have grown since the last batch.
         """
 
     @property
@@ -127,7 +127,7 @@ class Strategy:
         """Whether it learns from events without a label."""
         return False
 
-    def learn_unlabelled(self, learner: Rehearsing, batch: Batch) -> None:
+    def learn_unlabelled(self, step: Rehearsing, batch: Batch) -> None:
         """Learn from events without a label; the batch's labels mean nothing."""
         raise NotImplementedError
 
@@ -243,14 +243,14 @@ class ClassMeansForm(ClosedForm):
             return super().exported(model)
         return Exported("unit", linear(*self.linear_map(), model.head.size))
 
-    def absorb(self, learner: Rehearsing, batch: Batch, memory: "ReplayMemory") -> None:
+    def absorb(self, step: Rehearsing, batch: Batch, memory: "ReplayMemory") -> None:
         """Note how novel the batch is, and learn it."""
         del memory
-        features = unit_features(learner.model, batch.tokens)
+        features = unit_features(step.model, batch.tokens)
         self.batch_novelty = energy(self.discriminants(features)) if len(self.means.counts) else None
-        self.means.grow(learner.task.outputs)
+        self.means.grow(step.task.outputs)
         rows = finite(features)
-        features, labels = features[rows], learner.labels(batch)[rows]
+        features, labels = features[rows], step.labels(batch)[rows]
         self.learn(features, labels)
         self.remember(batch, rows, features, labels)
 

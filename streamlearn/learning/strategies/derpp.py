@@ -28,18 +28,18 @@ class DERpp(Strategy):
         super().__init__(config)
         self._scores: torch.Tensor | None = None
 
-    def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
+    def loss(self, step: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the new samples' loss, the distance of one draw, and the loss of another."""
-        dark, bright = learner.rehearse(memory, batch, 0), learner.rehearse(memory, batch, 1)
+        dark, bright = step.rehearse(memory, batch, 0), step.rehearse(memory, batch, 1)
         joint = concat(concat(batch, dark), bright)
-        scores, labels = learner.forward(joint), learner.labels(joint)
+        scores, labels = step.forward(joint), step.labels(joint)
         new, end = len(batch), len(batch) + len(dark)
         self._scores = scores[:new].detach()
-        losses = {"new": learner.task.loss(scores[:new], labels[:new])}
+        losses = {"new": step.task.loss(scores[:new], labels[:new])}
         if dark.outputs is not None:
             losses["dark"] = self.config.alpha * distance(scores[new:end, : memory.max_outputs], dark.outputs)
         if len(bright):
-            losses["rehearsed"] = self.config.beta * learner.task.loss(scores[end:], labels[end:])
+            losses["rehearsed"] = self.config.beta * step.task.loss(scores[end:], labels[end:])
         return losses
 
     def stored(self) -> npt.NDArray[np.float32] | None:

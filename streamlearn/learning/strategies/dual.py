@@ -80,19 +80,19 @@ class Dual(Ridge):
         rehearsed = {f"rehearsed.{name}": self.fusion.rehearsed * each for name, each in own_head(model).items()}
         return replace(folded, tensors={**folded.tensors, **rehearsed}, branch=model.branch is not None)
 
-    def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
+    def loss(self, step: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the rehearsed head's mean loss over new and stored samples, when it is its turn."""
         if not self.due:
             return {}
-        joint = concat(batch, learner.rehearse(memory, batch))
-        hidden, top = learner.model.hidden_states(joint.tokens, self.layers, branch=True)
-        scores = learner.model.head(top)
-        learner.seen(joint, scores)
+        joint = concat(batch, step.rehearse(memory, batch))
+        hidden, top = step.model.hidden_states(joint.tokens, self.layers, branch=True)
+        scores = step.model.head(top)
+        step.seen(joint, scores)
         if self._before is None or self._before.batch is not batch:
             self._before = Before(batch, hidden[: len(batch)], scores[: len(batch)].detach())
-        return {"joint": learner.task.loss(scores, learner.labels(joint))}
+        return {"joint": step.task.loss(scores, step.labels(joint))}
 
-    def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
+    def absorb(self, step: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Take the batch into the closed form.
 
         1. See what would have been answered before any of it was learned.
@@ -100,9 +100,9 @@ class Dual(Ridge):
         3. Learn the batch.
         """
         del memory
-        hidden, rehearsed = self._answers(learner, batch)  # 1
+        hidden, rehearsed = self._answers(step, batch)  # 1
         rows = finite(hidden)
-        hidden, labels = hidden[rows], learner.labels(batch)[rows]
+        hidden, labels = hidden[rows], step.labels(batch)[rows]
         self.unlearn_unlabelled(batch.ids)
         self.batch_novelty = None
         if known := self.head.classes:
@@ -116,11 +116,11 @@ class Dual(Ridge):
             others = rehearsed[seen] if rehearsed is not None else None
             self.fusion.learn(some(evidence, seen), others, labels[seen])
             for label in self.class_drift.update(alone.tolist(), labels.tolist()):
-                name = learner.task.groups[label]
+                name = step.task.groups[label]
                 log.warning("%s: what it meant goes by another label now; its old evidence is dropped", name)
                 self.head.release(label)
                 self.recent.drop(label)
-        self.head.learn(hidden, labels, learner.task.outputs)  # 3
+        self.head.learn(hidden, labels, step.task.outputs)  # 3
         self.remember(batch, rows, hidden, labels)
         self.due = self.config.rehearsal == "always" or (self.config.rehearsal == "auto" and self.rehearsal.next())
 
@@ -129,7 +129,7 @@ class Dual(Ridge):
         """Whether the rehearsed head weighs enough in an answer to be worth its time."""
         return self.fusion.rehearsed > NEGLIGIBLE
 
-    def _answers(self, learner: Rehearsing, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _answers(self, step: Rehearsing, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the batch's hidden states, and the rehearsed head's scores from before its step.
 
         A head that weighs in what is served is asked though it is not trained, or it would keep that weight for ever.
@@ -137,8 +137,8 @@ class Dual(Ridge):
         before, self._before = self._before, None
         if before is not None and before.batch is batch:
             return before.hidden, before.scores
-        hidden, top = learner.model.hidden_states(batch.tokens, self.layers, branch=self._is_blended)
-        return hidden, learner.model.head(top) if self._is_blended and not self.due else None
+        hidden, top = step.model.hidden_states(batch.tokens, self.layers, branch=self._is_blended)
+        return hidden, step.model.head(top) if self._is_blended and not self.due else None
 
     def _judge(self, alone: torch.Tensor, both: torch.Tensor, labels: torch.Tensor, *, asked: bool) -> None:
         """Tell the rehearsal schedule what the closed form alone would have got right, and what both together."""

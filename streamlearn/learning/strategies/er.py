@@ -10,7 +10,7 @@ from streamlearn.learning.strategies.base import Rehearsing, Strategy
 class ER(Strategy):
     """Each new batch is learned together with a batch drawn from the memory: one forward pass, one mean loss."""
 
-    def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
+    def loss(self, step: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the mean loss over the new samples and the rehearsed ones."""
-        joint = concat(batch, learner.rehearse(memory, batch))
-        return {"joint": learner.task.loss(learner.forward(joint), learner.labels(joint))}
+        joint = concat(batch, step.rehearse(memory, batch))
+        return {"joint": step.task.loss(step.forward(joint), step.labels(joint))}

@@ -23,15 +23,15 @@ class ERACE(Strategy):
 
     needs_classes = True
 
-    def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
+    def loss(self, step: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the new samples' loss over their own classes, and the rehearsed ones' over all."""
-        replay = learner.rehearse(memory, batch)
+        replay = step.rehearse(memory, batch)
         joint = concat(batch, replay)
-        scores, labels = learner.forward(joint), learner.labels(joint)
+        scores, labels = step.forward(joint), step.labels(joint)
         new = len(batch)
         absent = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
         absent[labels[:new]] = False
-        losses = {"new": learner.task.loss(scores[:new].masked_fill(absent, -torch.inf), labels[:new])}
+        losses = {"new": step.task.loss(scores[:new].masked_fill(absent, -torch.inf), labels[:new])}
         if len(replay):
-            losses["rehearsed"] = learner.task.loss(scores[new:], labels[new:])
+            losses["rehearsed"] = step.task.loss(scores[new:], labels[new:])
         return losses

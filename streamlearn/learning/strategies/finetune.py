@@ -14,7 +14,7 @@ class Finetune(Strategy):
 
     rehearses: ClassVar[bool] = False
 
-    def loss(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
+    def loss(self, step: Rehearsing, batch: Batch, memory: ReplayMemory) -> dict[str, torch.Tensor]:
         """Return the loss of the new batch."""
         del memory
-        return {"new": learner.task.loss(learner.forward(batch), learner.labels(batch))}
+        return {"new": step.task.loss(step.forward(batch), step.labels(batch))}

@@ -94,19 +94,19 @@ class Ridge(ClosedForm):
             return super().exported(model)
         return self._folded(model)
 
-    def absorb(self, learner: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
+    def absorb(self, step: Rehearsing, batch: Batch, memory: ReplayMemory) -> None:
         """Learn how sharp to answer, and then the batch."""
         del memory
-        hidden, _ = learner.model.hidden_states(batch.tokens, self.layers)
+        hidden, _ = step.model.hidden_states(batch.tokens, self.layers)
         rows = finite(hidden)
-        hidden, labels = hidden[rows], learner.labels(batch)[rows]
+        hidden, labels = hidden[rows], step.labels(batch)[rows]
         self.unlearn_unlabelled(batch.ids)
         self.batch_novelty = None
         if known := self.head.classes:
             evidence = self.head.evidence(hidden)
             self.batch_novelty = placed(evidence.novelty_scores, rows)
             self.fusion.learn(some(evidence, labels < known), None, labels[labels < known])
-        self.head.learn(hidden, labels, learner.task.outputs)
+        self.head.learn(hidden, labels, step.task.outputs)
         self.remember(batch, rows, hidden, labels)
 
     @property
@@ -114,10 +114,10 @@ class Ridge(ClosedForm):
         """Whether it learns from events without a label."""
         return isinstance(self.head, SelfTrainingHead)
 
-    def learn_unlabelled(self, learner: Rehearsing, batch: Batch) -> None:
+    def learn_unlabelled(self, step: Rehearsing, batch: Batch) -> None:
         """Learn from events without a label, by what they are taken for."""
         if isinstance(self.head, SelfTrainingHead):
-            hidden, _ = learner.model.hidden_states(batch.tokens, self.layers)
+            hidden, _ = step.model.hidden_states(batch.tokens, self.layers)
             rows = finite(hidden)
             self.head.learn_unlabelled(
                 [each for each, fine in zip(batch.ids, rows.tolist(), strict=True) if fine], hidden[rows]
