@@ -35,6 +35,7 @@ Sets = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Bootstrap = Annotated[str, typer.Option("--bootstrap-servers", metavar="HOST:PORT", help="The broker.")]
+INTERRUPTED = 130  # the exit code of who was stopped with Ctrl-C
 
 
 @app.command(epilog="Example: streamlearn run support.yaml --set learner.batch_size=32")
@@ -304,19 +305,30 @@ def main() -> NoReturn:
     spin_briefly()
     try:
         app()  # which tells of a wrong call by itself, and exits
+    except SystemExit as end:  # typer's, which says nothing of Ctrl-C
+        if end.code == INTERRUPTED:
+            _say("stopped")
+        raise
     except StreamlearnError as error:
         _say(f"error: {error}")
         code = error.exit_code
-    except Exception:  # noqa: BLE001 - the last resort: a bug is reported, not thrown at the user
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug is reported, not thrown at the user
         handle, path = tempfile.mkstemp(prefix="streamlearn-", suffix=".log", text=True)
         with os.fdopen(handle, "w") as file:
             traceback.print_exc(file=file)
-        last = traceback.format_exc().strip().splitlines()[-1]
-        _say(f"error: a bug in streamlearn, or in what it stands on: {last}\n  -> please report it with {path}")
+        _say(
+            f"error: a bug in streamlearn, or in what it stands on: {_brief(error)}\n  -> please report it with {path}"
+        )
         code = 1
     else:
         code = 0
     sys.exit(code)
+
+
+def _brief(error: Exception) -> str:
+    """Return the error's kind, and the first line that it says; what follows is in the report."""
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _seeds(text: str) -> tuple[int, ...]:

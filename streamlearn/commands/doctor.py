@@ -16,6 +16,7 @@ from streamlearn.config.settings import load as load_settings
 from streamlearn.core.errors import ConfigError, RunningError, StreamlearnError
 from streamlearn.core.secrets import hidden
 from streamlearn.core.threads import told
+from streamlearn.durability.snapshots import Snapshots
 from streamlearn.service.broker import JOURNAL, client_settings
 from streamlearn.stream.kafka.admin import Admin
 from streamlearn.stream.kafka.client import missing
@@ -39,7 +40,7 @@ def examine(config: Path, sets: Sequence[str], *, fix: bool) -> int:
         "topics": lambda: _topics(settings, fix=fix),
         "model": lambda: _model(settings),
         "processors": lambda: told(settings.root.model.threads),
-        "folder": lambda: _folder(settings),
+        **_state(settings),
         "metrics": lambda: _port(settings),
         **({"warm start": lambda: _warm_start(settings)} if settings.root.warm_start is not None else {}),
     }
@@ -112,13 +113,26 @@ def _model(settings: Settings) -> str:
     return f"{settings.root.model.name} on {model.device}, {str(model.dtype)[6:]}{labels}"
 
 
-def _folder(settings: Settings) -> str:
+def _state(settings: Settings) -> dict[str, Callable[[], str]]:
+    """Return the checks of where the state is kept: a URL is no folder that could be locked, so a local one is."""
+    if "://" in settings.root.snapshots.path:
+        return {"snapshots": lambda: _storage(settings), "lock": lambda: _folder(settings)}
+    return {"folder": lambda: _folder(settings)}
+
+
+def _storage(settings: Settings) -> str:
     path = settings.root.snapshots.path
+    Snapshots(path).try_out()
+    return f"{hidden(path)} can be listed, written, read and deleted from"
+
+
+def _folder(settings: Settings) -> str:
+    folder = lock_folder(settings.root.snapshots.path, settings.root.name)
     try:
-        with lock(lock_folder(path, settings.root.name)):
-            return f"{hidden(path)} can be written"
+        with lock(folder):
+            return f"{folder} can be written"
     except RunningError as error:
-        return f"{hidden(path)} is in use: {error.what}"
+        return f"{folder} is in use: {error.what}"
 
 
 def _port(settings: Settings) -> str:

@@ -23,7 +23,7 @@ def export(path: str, folder: Path) -> list[str]:
 
     Raises:
         ConfigError: the pre-trained model that it began with is not to be had; the strategy does not say what it
-            answers from; or the snapshot is of a version that this one does not understand.
+            answers from; the task has no classes; or the snapshot is of a version that this one does not understand.
     """
     snapshots, name = find(path)
     loaded = snapshots.load(name)
@@ -36,6 +36,7 @@ def _restored(loaded: Loaded, path: str) -> tuple[Model, Strategy]:
     state, held = loaded.state, loaded.state["strategy"]
     made_by: Mapping[str, Any] = loaded.manifest.made_by
     configuration = made_by["configuration"]
+    hugging_face.check_task(configuration["task.name"])
     unknown = ConfigError(
         "the snapshot's configuration, weights or statistics are not what this version makes of them",
         where=path,

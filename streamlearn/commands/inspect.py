@@ -33,23 +33,18 @@ def find(path: str) -> tuple[Snapshots, str]:
     return snapshots, names[-1]
 
 
-def load(path: str) -> Loaded:
-    """Read the snapshot at a path or URL, as `find` finds it, without torch.
+def inspect(path: str, *, sample_id: str | None, json_output: bool) -> None:
+    """Print what is in a snapshot; for people, where an id is asked for, what is found of that alone.
 
     Raises:
         ConfigError: there is none.
         SnapshotError: it is not whole.
     """
     snapshots, name = find(path)
-    return snapshots.look(name)
-
-
-def inspect(path: str, *, sample_id: str | None, json_output: bool) -> None:
-    """Print what is in a snapshot; for people, where an id is asked for, what is found of that alone."""
-    loaded = load(path)
+    loaded = snapshots.look(name)
     found = describe(loaded, sample_id)
     if sample_id is not None:
-        found["older_snapshots"] = older(path, loaded, sample_id)
+        found["older_snapshots"] = older(snapshots, loaded, sample_id)
     if json_output:
         sys.stdout.write(json.dumps(found) + "\n")
         return
@@ -62,8 +57,8 @@ def inspect(path: str, *, sample_id: str | None, json_output: bool) -> None:
 def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
     """Return the fields of `inspect --json`; with an id also the parts of the state in which it stands."""
     state, learner = loaded.state, loaded.state["learner"]
-    memory, names = state["memory"], learner["labels"]
-    counts = Counter(memory["labels"].numpy().tolist())
+    memory, counts = state["memory"], sorted(Counter(state["memory"]["labels"].numpy().tolist()).items())
+    names = learner.get("labels")  # a task without classes has none; its groups' names are in no snapshot
     strategy = state["strategy"].items()
     held = {f"strategy.{key}": value for key, value in strategy if isinstance(value, StoredTensor)}
     found: dict[str, Any] = {
@@ -71,11 +66,15 @@ def describe(loaded: Loaded, sample_id: str | None = None) -> dict[str, Any]:
         "step": learner["step"],
         "journal_seq": int(loaded.manifest.name.rpartition("-")[2]),
         "weights_sha256": digest({**state["weights"], **state["frozen"], **held}, learner["rows"], _content),
-        "labels": names,
+        **({} if names is None else {"labels": names}),
         "memory": {
             "samples": len(memory["ids"]),
             "seen": memory["seen"],
-            "by_label": {names[number]: count for number, count in sorted(counts.items())},
+            **(
+                {"by_group": {str(number): count for number, count in counts}}
+                if names is None
+                else {"by_label": {names[number]: count for number, count in counts}}
+            ),
         },
         "offsets": {f"{topic}[{number}]": offset for topic, number, offset in state["service"]["positions"]},
         "pending": len(state["joiner"]["pending"]["rest_bytes"]),
@@ -97,13 +96,11 @@ def found_in(loaded: Loaded, sample_id: str) -> list[str]:
     return [part for part, content in loaded.state.items() if sample_id in _strings(content)]
 
 
-def older(path: str, newest: Loaded, sample_id: str) -> list[dict[str, Any]]:
+def older(snapshots: Snapshots, newest: Loaded, sample_id: str) -> list[dict[str, Any]]:
     """Return which snapshots before this one hold an id, and when they go: once so many more were written.
 
     A snapshot is written where something came since the last one, so the moment is the earliest one.
     """
-    parent, _, last = path.rstrip("/").rpartition("/")
-    snapshots = Snapshots((parent or ".") if NAME.fullmatch(last) else path)
     names = [name for name in snapshots.names() if name <= newest.manifest.name]
     written: Mapping[str, Any] = newest.manifest.made_by
     rule, created = written["snapshots"], newest.manifest.created

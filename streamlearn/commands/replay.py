@@ -64,6 +64,7 @@ def replay(
     topics = root.kafka.topics
     if folder is not None:
         hugging_face.check(strategies.cls(root.strategy.name))
+        hugging_face.check_task(root.task.name)
     with open_journal(client, topics.journal) as journal_log:
         found = plan(journal_log, ALL)
         whole = journal_log.begins == 0

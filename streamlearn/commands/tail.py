@@ -51,8 +51,7 @@ def _line(record: Record) -> Text:
     """Return a record for the eye: a prediction as its label and score, a dead letter as its reason, others whole."""
     value = _json(record.value)
     headers = {name: _text(header) for name, header in record.headers}
-    time = datetime.fromtimestamp(record.timestamp / 1000, UTC).astimezone().strftime("%H:%M:%S")
-    line = Text.assemble((f"{time} {record.partition}:{record.offset} ", "dim"))
+    line = Text.assemble((f"{_time(record.timestamp)} {record.partition}:{record.offset} ", "dim"))
     if "streamlearn.reason" in headers:
         line.append(f"{headers['streamlearn.reason']}  ", "red")
         line.append(f"{headers.get('streamlearn.detail')}  ")
@@ -68,6 +67,15 @@ def _line(record: Record) -> Text:
         line.append(f"{_text(record.key)}  " if record.key else "", "cyan")
         line.append(f"{_text(record.value)}")
     return line
+
+
+def _time(timestamp: int) -> str:
+    """Return the time of day of milliseconds since 1970, or the number as it is where it is no date."""
+    try:
+        moment = datetime.fromtimestamp(timestamp / 1000, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):  # a producer that counts in microseconds sets one in the year 55840
+        return str(timestamp)
+    return moment.strftime("%H:%M:%S") if timestamp >= 0 else str(timestamp)
 
 
 def _json(value: bytes | None) -> Any:  # noqa: ANN401 - any JSON value

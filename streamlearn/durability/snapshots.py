@@ -71,6 +71,9 @@ def name(incarnation: int, seq: int) -> str:
     return f"snapshot-{incarnation:08}-{seq:012}"
 
 
+_TRIAL: Final = name(10**8 - 1, 10**12 - 1)  # after all others, so that no learner's `sweep` takes it meanwhile
+
+
 class Snapshots:
     """A store of snapshots. Whatever kills a `write`, the snapshot is there whole or not at all, and the others stay.
 
@@ -190,6 +193,17 @@ class Snapshots:
         self._check(name)
         with self._told(name, "the snapshot cannot be deleted"):
             self._store.delete(name)
+
+    def try_out(self) -> None:
+        """List what is here; write, read and delete a small file, which nobody takes for a snapshot."""
+        self.names()
+        with self._told("", "a file cannot be written"):
+            self._store.delete(_TRIAL)  # what an earlier trial may have left
+            self._store.write(_TRIAL, [("trial", b"streamlearn doctor")])
+        with self._told("", "a file cannot be read"):
+            self._store.read(_TRIAL, "trial")
+        with self._told("", "a file cannot be deleted"):
+            self._store.delete(_TRIAL)
 
     def prune(self, named: Sequence[str], *, keep: int | None = None) -> list[str]:
         """Delete what is no longer needed, and return its names.

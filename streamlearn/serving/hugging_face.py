@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.learning.strategies.base import Strategy
 from streamlearn.model.model import Model
+from streamlearn.model.tasks.family import tasks
 
 
 def save(model: Model, strategy: Strategy, labels: Sequence[str], folder: Path) -> list[str]:
@@ -76,6 +77,21 @@ def check(strategy: type[Strategy]) -> None:
                 where="strategy",
                 mend=f"give {each.__name__} a method `exported`, see streamlearn.api.Strategy",
             )
+
+
+def check_task(name: str) -> None:
+    """Refuse a task without classes: what is written is read as class scores, with a label for each row of the head.
+
+    Raises:
+        ConfigError: it has none, or there is no such task.
+    """
+    if not tasks.fact(name, "classes"):
+        raise ConfigError(
+            f"the task {name!r} has no classes, and an export has a label for each row of its head",
+            where="task",
+            mend="export the model of a task of classes; of this one the weights are in the snapshots, in "
+            "weights.safetensors and frozen.safetensors",
+        )
 
 
 def _classifier(model: Model) -> str:

@@ -4,10 +4,17 @@
 """
 
 import re
+import signal
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
-from tests.kafka.helpers import call, configuration
+from streamlearn.commands.cli import _brief
+from streamlearn.stream.kafka.client import KafkaSettings
+from streamlearn.stream.kafka.embedded import EmbeddedBroker
+from streamlearn.stream.kafka.outlet import KafkaOutlet
+from streamlearn.stream.transport import Message
+from tests.kafka.helpers import Process, call, configuration, until
 
 COMMANDS = [
     *("run", "demo", "produce", "tail", "doctor", "replay", "evaluate", "inspect", "export"),
@@ -180,3 +187,56 @@ def test_checking_a_configuration_names_a_warm_start_that_is_not_there(tmp_path)
     assert done.returncode == 2
     assert f"did you mean {tmp_path}/history.jsonl?" in done.stderr
     assert call("config", "check", config, "--set", f"warm_start={tmp_path}/history.jsonl").returncode == 0
+
+
+@pytest.fixture
+def embedded():
+    """Yield the address of a broker with a topic that holds a record."""
+    with EmbeddedBroker() as broker:
+        broker.ensure_topics(["tickets"])
+        outlet = KafkaOutlet(KafkaSettings(broker.bootstrap_servers))
+        outlet.send("tickets", [Message(b"{}")])
+        outlet.commit({})
+        outlet.close()
+        yield broker.bootstrap_servers
+
+
+@pytest.fixture
+def _interruptible():
+    """Let what is started be interrupted, also where nobody could interrupt the tests."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_ctrl_c_says_that_it_stopped(tmp_path, embedded):
+    tail = ["tail", "tickets", "--from-beginning", "--json"]
+    with Process(tmp_path, *tail, "--bootstrap-servers", embedded) as process:
+        until(lambda: process.out, 60, lambda: process.err)
+        process.popen.send_signal(signal.SIGINT)
+        assert process.ends() == 130
+        assert process.err.splitlines()[-1] == "stopped"
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_ctrl_c_lets_arrive_what_was_sent(tmp_path, embedded):
+    tail = ["tail", "tickets", "--bootstrap-servers", embedded, "--from-beginning", "--max-messages"]
+    with Process(tmp_path, "produce", "-", "--topic", "tickets", "--bootstrap-servers", embedded) as process:
+        process.types("1", "2", "3")
+        call(*tail, "4")  # they are in the topic, and the last two of them wait for a word of the broker's
+        process.popen.send_signal(signal.SIGINT)
+        assert process.ends() == 130
+        assert re.fullmatch(r"sent 3 records to tickets in [0-9.]+ s\nstopped\n", process.err)
+
+
+def test_a_bug_is_told_by_its_kind_and_the_first_line_that_it_says():
+    class Model(BaseModel):
+        number: int
+
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate({"number": "x"})
+    assert _brief(caught.value) == "ValidationError: 1 validation error for Model"
+    assert _brief(RuntimeError("\nfirst\nsecond")) == "RuntimeError: first"
+    assert _brief(KeyError("labels")) == "KeyError: 'labels'"
+    assert _brief(AssertionError()) == "AssertionError"

@@ -5,7 +5,9 @@ import pytest
 from streamlearn.commands.export import export
 from streamlearn.core.errors import ConfigError
 from streamlearn.durability.snapshots import Snapshots, name
+from streamlearn.model.tasks.family import tasks
 from streamlearn.service.connections import made_by
+from tests.number_task import NumberTask
 from tests.world import World, labelled
 
 
@@ -23,3 +25,15 @@ def test_a_snapshot_that_is_not_understood_is_refused(tiny, tmp_path):
         with pytest.raises(ConfigError):
             export(str(tmp_path / key), tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_a_task_without_classes_is_refused(tiny, tmp_path):
+    with tasks.registered("number", NumberTask):
+        world = World(tiny, task="number", strategy="er")
+        world.produce(*({"id": f"e{n}", "text": "w1", "label": n} for n in range(8)))
+        world.drain()
+        state = Snapshots(str(tmp_path / "state"))
+        state.write(name(0, 1), world.service.state.state_dict(), made_by=made_by(world.settings, world.service))
+        with pytest.raises(ConfigError, match=r"the task 'number' has no classes.*\n  -> .*weights.safetensors"):
+            export(str(tmp_path / "state"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -39,6 +39,11 @@ def test_a_dead_letter_is_its_reason_and_detail():
     assert shown(b"\xff{", headers=headers) == ["encoding", "byte", "3", "\ufffd{"]
 
 
+@pytest.mark.parametrize("timestamp", [1_700_000_000_000_000, 2**63 - 1, -(2**63), -1])
+def test_a_timestamp_that_is_no_date_is_shown_as_it_is(timestamp):
+    assert _line(record(b"{}")._replace(timestamp=timestamp)).plain.startswith(f"{timestamp} 1:7 ")
+
+
 def test_a_record_without_a_value_is_shown():
     assert shown(None) == ["e1", "None"]
 

@@ -4,7 +4,7 @@ a closed form learned of them too."""
 import pytest
 import torch
 
-from streamlearn.commands.inspect import found_in, load
+from streamlearn.commands.inspect import find, found_in
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.durability import journal
 from streamlearn.learning.strategies.base import ClosedForm
@@ -26,7 +26,8 @@ def held(past, event_id):
     past.now += 1
     past.service.keeper._seq = -1
     assert past.save()
-    return found_in(load(str(past.folder)), event_id)
+    snapshots, name = find(str(past.folder))
+    return found_in(snapshots.look(name), event_id)
 
 
 @pytest.mark.parametrize(

@@ -134,11 +134,25 @@ class KafkaOutlet:
         if self.transactional:
             self._commit_transaction(positions)
         else:
-            self._flush()
+            self.flush(self._commit_timeout)
             if self.group is not None:
                 self.group.commit(positions)
         self._open = False
         self._watch.answered()
+
+    def flush(self, timeout: float) -> None:
+        """Wait so many seconds until the broker has all that was sent; without a transaction it counts then.
+
+        Raises:
+            StreamlearnError: a message is too large for its topic.
+            BrokerError: it has not.
+        """
+        deadline = time.monotonic() + timeout
+        while len(self._producer):  # in slices, since signals reach Python only between them
+            self._serve(min(0.2, timeout), flush=True)
+            if time.monotonic() >= deadline:
+                raise self._undelivered(timeout)
+        self._raise_failed()
 
     def abort(self) -> None:
         """Drop what was sent since `begin`; without a transactional id, what has not left yet."""
@@ -204,7 +218,7 @@ class KafkaOutlet:
     def _wait_for_room(self, deadline: float) -> None:
         self._serve(0.05)
         if time.monotonic() >= deadline:
-            raise self._undelivered()
+            raise self._undelivered(self._commit_timeout)
 
     def _serve(self, timeout: float, *, flush: bool = False) -> None:
         """Let librdkafka call back, and raise what makes going on useless."""
@@ -220,17 +234,9 @@ class KafkaOutlet:
 
     # Committing
 
-    def _flush(self) -> None:
-        deadline = time.monotonic() + self._commit_timeout
-        while len(self._producer):  # in slices, since signals reach Python only between them
-            self._serve(0.2, flush=True)
-            if time.monotonic() >= deadline:
-                raise self._undelivered()
-        self._raise_failed()
-
-    def _undelivered(self) -> BrokerError:
+    def _undelivered(self, timeout: float) -> BrokerError:
         return BrokerError(
-            f"{len(self._producer)} messages were not taken within {self._commit_timeout:g} s",
+            f"{len(self._producer)} messages were not taken within {timeout:g} s",
             where=self._settings.bootstrap_servers,
             mend="check that every partition of the output topics has a leader and enough replicas in sync",
         )
