@@ -92,6 +92,7 @@ def live(service: Service, connections: Connections, dashboard: Dashboard, limit
             topics.predictions,
         )
         report = Reporter(service)
+        dashboard.begin()
 
         def look(turn: Turn) -> None:
             report(turn)

@@ -83,7 +83,7 @@ def by_label(service: "Service", counts: Mapping[str, float]) -> Counter[str]:
     """Count what is past the bound as the rest."""
     own, bounded = set(own_labels(service)), Counter[str]()
     for label, count in counts.items():
-        bounded[apart(label) if label in own or label == ABSTAINED else OTHER] += int(count)
+        bounded[apart(label) if label in own else OTHER] += int(count)
     return bounded
 
 
@@ -94,9 +94,12 @@ def fractions(service: "Service", values: Mapping[str, float]) -> dict[str, floa
 
 
 def predictions(service: "Service") -> Counter[str]:
-    """Return how often each label was predicted."""
+    """Return how often each label was predicted; answers that name none are among the rest."""
     counts = service.totals.predictions.copy()
-    return by_label(service, {ABSTAINED if label is None else label: count for label, count in counts.items()})
+    shown = by_label(service, {label: count for label, count in counts.items() if label is not None})
+    if None in counts:
+        shown[ABSTAINED] = counts[None]
+    return shown
 
 
 def memory(service: "Service") -> Counter[str]:

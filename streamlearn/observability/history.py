@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 from typing import Any, NamedTuple
 
-from streamlearn.core.target import Target
+from streamlearn.core.target import Answer
 from streamlearn.stream.events import Event, Prediction
 
 SAMPLE_SECONDS = 1.0
@@ -107,11 +106,18 @@ class Recent:
 
     def __init__(self, size: int = RECENT) -> None:
         self.size = size
-        self._rows: deque[tuple[Event, Prediction, float]] = deque(maxlen=size)
+        self._rows: deque[tuple[Event, Prediction, float | None, float]] = deque(maxlen=size)
 
-    def add(self, events: Sequence[Event], predictions: Sequence[Prediction], now: float) -> None:
-        """Take in the last rows of a turn."""
-        self._rows.extend(zip(events[-self.size :], predictions[-self.size :], repeat(now)))
+    def add(
+        self, events: Sequence[Event], predictions: Sequence[Prediction], answer: Answer | None, now: float
+    ) -> None:
+        """Take in the last rows of a turn; `answer` is what its predictions were made of, and knows how wrong it is."""
+        last = range(max(0, len(events) - self.size), len(events))
+        labels = {row: label for row in last if (label := events[row].label) is not None}
+        errors: dict[int, float] = {}
+        if answer is not None and labels:
+            errors = dict(zip(labels, answer.judged(list(labels), list(labels.values())).errors, strict=True))
+        self._rows.extend((events[row], predictions[row], errors.get(row), now) for row in last)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows, the latest last; long texts are cut."""
@@ -122,18 +128,19 @@ class Recent:
                 "label": event.label,
                 "predicted": prediction.label,
                 "score": prediction.score,
-                "outcome": _outcome(event.label, prediction),
+                "outcome": _outcome(error, prediction),
+                "error": error,
             }
-            for event, prediction, now in self._rows.copy()
+            for event, prediction, error, now in self._rows.copy()
         ]
 
 
-def _outcome(label: Target | None, prediction: Prediction) -> str:
+def _outcome(error: float | None, prediction: Prediction) -> str:
     if prediction.abstained:
         return "abstained"
-    if label is None:
+    if error is None:
         return "unlabelled"
-    return "right" if label == prediction.label else "wrong"
+    return "partly_right" if 0 < error < 1 else "wrong" if error else "right"
 
 
 def rate(count: int, seconds: float) -> float | None:

@@ -5,6 +5,7 @@ no value yet. Event ids are never in it; texts and their labels only where `web.
 
     name, version, time, uptime_seconds
     status         starting, recovering, warming up, live, stalled (no turn for `limits.progress_seconds`) or stopping
+    progress       while the past or the warm start is learned, how far that is, in the words of /readyz; else {}
     topics         {events, labels, predictions, dead_letters}; labels is None where they come in events alone
     model          {name, task, strategy, device, step, champion_step}
     now            the figures: totals, prequential measures over the last `window` labels, forgetting, rates, lag,
@@ -17,7 +18,8 @@ no value yet. Event ids are never in it; texts and their labels only where `web.
     lag            [{topic, partition, records}]
     stage_seconds  {stage: seconds}
     series         columns of equal length, see `History.columns`; None without a dashboard
-    recent         [{time, text, label, predicted, score, outcome}], the latest last; None where payloads are not shown
+    recent         [{time, text, label, predicted, score, outcome, error}], the latest last, None where payloads are
+                   not shown; outcome: right, wrong, partly_right (an error between 0 and 1), unlabelled or abstained
 """
 
 import math
@@ -55,11 +57,15 @@ class Dashboard:
     """
 
     def __init__(self, service: "Service", points: int = 600) -> None:
-        self.service, self._clock = service, service.clock
-        start = sample(service, self._clock())
-        self.history = History(start, points=points)
+        self.service, self._clock, self._points = service, service.clock, points
         self.detections: deque[dict[str, Any]] = deque(maxlen=DETECTIONS)
         self.recent = Recent() if service.root.web.show_payloads else None
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the history here: what was counted before, by an earlier process or a warm start, has no rate."""
+        start = sample(self.service, self._clock())
+        self.history = History(start, points=self._points)
         self._latest: deque[Point] = deque([start], maxlen=RATE_SAMPLES + 1)
         self._sampled_at = start.time
 
@@ -77,7 +83,7 @@ class Dashboard:
                 }
             )
         if self.recent is not None and turn.events:
-            self.recent.add(turn.events, turn.predictions, now)
+            self.recent.add(turn.events, turn.predictions, turn.answer, now)
         if 0 <= now - self._sampled_at < SAMPLE_SECONDS:
             return
         self._sampled_at = now
@@ -123,6 +129,7 @@ def state(service: "Service", dashboard: Dashboard | None = None) -> dict[str, A
         "time": service.clock(),
         "uptime_seconds": round(time.monotonic() - service.lifecycle.started_at, 1),
         "status": status(service),
+        "progress": progress(service),
         "topics": {
             "events": topics.events,
             "labels": topics.labels,
@@ -163,6 +170,15 @@ def status(service: "Service") -> str:
     if life.live and time.monotonic() - life.turned_at >= service.root.limits.progress_seconds:
         return "stalled"
     return life.phase.value
+
+
+def progress(service: "Service") -> dict[str, int]:
+    """Return how much of the past is learned again, or of the warm start is learned; nothing at any other time."""
+    again, warming = service.lifecycle.progress, service.lifecycle.warming
+    return {
+        **({"batches_applied_again": again.done, "batches_in_all": again.total} if again else {}),
+        **({"warm_start_rows_learned": warming.done, "warm_start_rows": warming.total} if warming else {}),
+    }
 
 
 def _figure(name: str, service: "Service") -> float | None:

@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.observability.exporter import ServiceCollector
-from streamlearn.observability.status import Dashboard, state
+from streamlearn.observability.status import Dashboard, progress, state
 
 if TYPE_CHECKING:
     from streamlearn.service.loop import Service
@@ -209,14 +209,12 @@ def health(service: "Service") -> dict[str, object]:
 def readiness(service: "Service") -> dict[str, object]:
     """Return whether predictions flow: model loaded, partitions assigned, nothing of the past left to apply."""
     life, assigned = service.lifecycle, len(service.source.positions())
-    progress, warming = life.progress, life.warming
     return {
         "ok": life.live and assigned > 0,
         "model_loaded": True,
         "partitions": assigned,
         "caught_up": life.live,
-        **({"batches_applied_again": progress.done, "batches_in_all": progress.total} if progress else {}),
-        **({"warm_start_rows_learned": warming.done, "warm_start_rows": warming.total} if warming else {}),
+        **progress(service),
         "lag": sum(service.source.lag().values()),
     }
 

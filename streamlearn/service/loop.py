@@ -274,6 +274,7 @@ class Service:
             len(batch.came.records),
             batch.events,
             batch.predictions,
+            batch.reply.answer,
             batch.dead_letters,
             updates,
             self.measures.detections,

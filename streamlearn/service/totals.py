@@ -14,6 +14,8 @@ from streamlearn.service.intake import Prepared
 from streamlearn.service.measures import ProbeSplit
 from streamlearn.stream.events import Prediction
 
+UNNAMED = ""  # no label can be called so
+
 DELAY = (1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 259200, 604800, 2592000)
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 AGE = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 604800)
@@ -21,8 +23,9 @@ AGE = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400, 604800)
 
 @dataclass
 class Totals:
-    """Counters of one learner. `labels` counts by outcome, `dead_letters` by reason, `predictions` by label, where
-    None stands for an abstention, `expired` events that left without a label, by what bounded their wait."""
+    """Counters of one learner. `labels` counts by outcome, `dead_letters` by reason, `predictions` by the
+    label that is named first, where None stands for an abstention and `UNNAMED` for any other answer that names none,
+    `expired` events that left without a label, by what bounded their wait."""
 
     events: int = 0
     predictions: Counter[str | None] = field(default_factory=Counter)
@@ -54,7 +57,7 @@ class Totals:
         if batch.predictions:
             said = dict(zip(Prediction._fields, zip(*batch.predictions, strict=True), strict=True))
             answers = zip(said["abstained"], said["label"], strict=True)
-            self.predictions.update([None if abstained else label for abstained, label in answers])
+            self.predictions.update([None if abstained else label or UNNAMED for abstained, label in answers])
             self.novel += sum(said["novel"])
             self.label_requests += sum(map(bool, said["label_requested"]))
         self.dead_letters.update(letter.reason for letter in batch.dead_letters)

@@ -3,7 +3,7 @@
 import gc
 
 from streamlearn.commands.run import Reporter, live
-from streamlearn.observability.status import Dashboard
+from streamlearn.observability.status import Dashboard, state
 from streamlearn.observability.summary import summary
 from streamlearn.service.connections import Connections
 from streamlearn.service.turn import Limits
@@ -55,6 +55,31 @@ def test_this_run_is_what_came_after_the_past_was_restored(tiny, tmp_path):
     assert (told["events"], told["this_run"]["events"]) == (27, 7)
     assert told["this_run"]["learner_step"] == told["learner_step"] - before["learner_step"] > 0
     assert sum(told["this_run"]["labels"].values()) == sum(told["labels"].values()) - sum(before["labels"].values())
+
+
+def test_the_status_page_shows_the_speed_of_this_run_alone(tiny, tmp_path):
+    """Neither what a snapshot holds nor what is learned again came in the page's first second."""
+    past = Past(tiny, tmp_path / "state")
+    past.lives(1, 40)
+    past.produce(20)
+    past.drain()
+    past.produce(7)
+    service, recovery = past.assemble()
+    connections = Connections(past.settings(), service.source, service.publisher.outlet, recovery, recovery.warm, {})
+
+    class Slow(Dashboard):
+        def observe(self, turn):
+            past.now += 1
+            super().observe(turn)
+
+    dashboard = Slow(service)
+    assert state(service, dashboard)["series"]["time"] == []
+    past.now += 1
+    live(service, connections, dashboard, Limits(max_events=7))
+    shown = state(service, dashboard)
+    assert shown["now"]["events"] == 67
+    assert shown["series"]["events_per_second"][0] == 7
+    assert 0 < shown["now"]["events_per_second"] <= 7
 
 
 def test_the_garbage_collector_is_spared_while_the_loop_turns(tiny, tmp_path):

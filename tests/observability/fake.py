@@ -143,8 +143,17 @@ class FakeService:
         return self.now
 
 
+class Answer:
+    def __init__(self, predictions):
+        self.predictions = predictions
+
+    def judged(self, rows, targets):
+        said = [self.predictions[row].label for row in rows]
+        return SimpleNamespace(errors=[float(each != target) for each, target in zip(said, targets, strict=True)])
+
+
 def turn(events=(), predictions=(), detections=()):
-    return SimpleNamespace(events=events, predictions=predictions, dead_letters=(), updates=(), detections=detections)
+    return SimpleNamespace(events=events, predictions=predictions, answer=Answer(predictions), detections=detections)
 
 
 def row(text, label, predicted, score=0.9):

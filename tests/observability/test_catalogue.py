@@ -18,7 +18,19 @@ SUMMARY = {
     *("seconds", "stage_seconds", "device"),
 }
 STATE = {
-    *("name", "version", "time", "uptime_seconds", "status", "topics", "model", "now", "labels", "outcomes"),
+    *(
+        "name",
+        "version",
+        "time",
+        "uptime_seconds",
+        "status",
+        "progress",
+        "topics",
+        "model",
+        "now",
+        "labels",
+        "outcomes",
+    ),
     *("dead_letters", "drift", "detections", "lag", "stage_seconds", "series", "recent"),
 }
 NOW = {

@@ -8,12 +8,14 @@ import time
 from contextlib import ExitStack
 from functools import cache
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from streamlearn.observability.status import Dashboard, state
 from streamlearn.observability.web import serve
+from streamlearn.service.lifecycle import Lifecycle, Warmed
 from tests.observability.fake import FakeService, Reading, row, story, turn
 
 pytestmark = pytest.mark.tool("chromium")
@@ -181,6 +183,44 @@ def test_before_the_first_event_it_says_what_to_do(empty, visit):
     expect(page.get_by_text("web: {show_payloads: true}")).to_be_visible()
     assert "NaN" not in page.content()
     assert "undefined" not in page.locator("body").inner_text()
+
+
+def test_before_it_is_live_it_says_how_far_it_is_and_asks_for_no_event(empty, visit):
+    service, _, address = empty
+    life = service.lifecycle = Lifecycle({})
+    life.recover(0)
+    page = visit(address)
+    ready = page.get_by_role("heading", name="Ready for the first event")
+    said = page.locator("#begins-text")
+    expect(page.locator("#status")).to_have_text("recovering", timeout=SECONDS)
+    expect(said).to_have_text("No event is taken before the service is live.")
+    life.recover(57)
+    life.recovered(20)
+    expect(said).to_contain_text("20 of 57 batches of the past learned again.", timeout=SECONDS)
+    expect(ready).to_be_hidden()
+    life.catch_up()
+    life.warm_up()
+    life.learn_rows(Warmed("sha", 256, 1000))
+    expect(said).to_contain_text("256 of 1,000 rows of the warm start learned.", timeout=SECONDS)
+    expect(ready).to_be_hidden()
+    life.end_warm_up()
+    life.go_live()
+    expect(ready).to_be_visible(timeout=SECONDS)
+    expect(said).to_be_hidden()
+    life.stop.set()
+    expect(ready).to_be_hidden(timeout=SECONDS)
+
+
+def test_an_answer_between_right_and_wrong_says_how_right_it_is(visit):
+    service = FakeService(show_payloads=True)
+    dashboard = Dashboard(service)
+    rows = [row("near", 1.0, "a"), row("right", "a", "a")]
+    told = turn(*zip(*rows, strict=True))
+    told.answer = SimpleNamespace(judged=lambda *_: SimpleNamespace(errors=[0.125, 0.0]))
+    dashboard.observe(told)
+    with serve(service, "127.0.0.1", 0, dashboard) as address:
+        page = live(visit(address))
+        expect(page.locator("#recent .tag")).to_have_text(["right", "87.5 % right"])
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -7,9 +7,12 @@ import time
 import orjson
 import pytest
 
+from streamlearn.model.tasks.family import tasks
+from streamlearn.observability.exporter import ServiceCollector
 from streamlearn.observability.history import RECENT, TEXT
 from streamlearn.observability.status import DETECTIONS, Dashboard, state
-from streamlearn.service.lifecycle import Lifecycle
+from streamlearn.service.lifecycle import Lifecycle, Warmed
+from tests.number_task import NumberTask
 from tests.observability.fake import FakeService, Reading, row, story, turn
 from tests.world import World, labelled
 
@@ -108,6 +111,37 @@ def test_recent_predictions_are_the_last_ones_with_what_became_of_them():
     assert (rows[-2]["score"], rows[-1]["predicted"], rows[-1]["score"]) == (0.4, None, None)
 
 
+def test_the_task_says_how_wrong_an_answer_is(tiny):
+    """Numbers name no class, and few are right to the last digit; nor do they abstain, but before the first label."""
+    events = [{"id": f"e{i}", "text": f"w{i % 2} w9", "label": float(1 - 2 * (i % 2))} for i in range(40)]
+    events += [{"id": "unlabelled", "text": "w1 w9"}, {"id": "far", "text": "w1 w9", "label": 50}]
+    with tasks.registered("number", NumberTask):
+        world = World(tiny, task="number", strategy="er", web={"show_payloads": True}, learner={"batch_size": 2})
+        dashboard = Dashboard(world.service)
+        for at in range(0, len(events), 6):
+            world.produce(*events[at : at + 6])
+            while not world.service.source.at_end():
+                world.now += 1
+                dashboard.observe(world.service.turn())
+        shown = orjson.loads(orjson.dumps(state(world.service, dashboard)))
+    published = world.predictions()
+    abstained = sum(each["abstained"] for each in published)
+    assert 0 < abstained < 10
+    assert (shown["now"]["abstentions"], shown["now"]["predictions"]) == (abstained, len(events))
+    metrics = {each.name: each for each in ServiceCollector(world.service).collect()}
+    counts = {each.labels["label"]: each.value for each in metrics["streamlearn_predictions"].samples}
+    assert counts == {"": abstained, "other": len(events) - abstained}
+    rows = {(row["text"], row["label"], row["error"]): row["outcome"] for row in shown["recent"]}
+    values = {each["id"]: each["value"] for each in published}
+    for event in events:
+        value, label = values[event["id"]], event.get("label")
+        error = None if value is None or label is None else min(1.0, abs(value - label) / 2)
+        outcome = "abstained" if value is None else "unlabelled" if label is None else "partly_right"
+        outcome = {0: "right", 1: "wrong"}.get(error, outcome)
+        assert rows[event["text"], label, error] == outcome
+    assert {"partly_right", "wrong", "unlabelled", "abstained"} <= set(rows.values())
+
+
 def test_detections_are_kept_with_their_time_and_bounded():
     service = FakeService()
     dashboard = Dashboard(service)
@@ -132,13 +166,17 @@ def test_the_status_follows_the_life_of_the_service():
     assert state(service)["status"] == "starting"
     life.recover(7)
     assert state(service)["status"] == "recovering"
+    life.recovered(3)
+    assert state(service)["progress"] == {"batches_applied_again": 3, "batches_in_all": 7}
     life.catch_up()
     service.publisher.commits["committed"] += 1  # of its start: this is no sign of an end
     assert state(service)["status"] == "starting"
     life.warm_up()
-    assert state(service)["status"] == "warming up"
+    assert (state(service)["status"], state(service)["progress"]) == ("warming up", {})
+    life.learn_rows(Warmed("sha", 256, 1000))
+    assert state(service)["progress"] == {"warm_start_rows_learned": 256, "warm_start_rows": 1000}
     life.end_warm_up()
-    assert state(service)["status"] == "starting"
+    assert (state(service)["status"], state(service)["progress"]) == ("starting", {})
     life.go_live()
     assert state(service)["status"] == "live"
     life.turned_at = time.monotonic() - 1000

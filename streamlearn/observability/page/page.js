@@ -102,6 +102,16 @@ function series(state) {
   dead.draw({ time, marks: [], lines: [{ name: "dead letters", values: found.dead_letters, color: 2 }] });
 }
 
+// What the service does before it takes events, and how far it is.
+function beginning({ status: now, progress }) {
+  document.getElementById("begins").hidden = !["starting", "recovering", "warming up"].includes(now);
+  const far = progress.batches_in_all
+    ? ` ${count(progress.batches_applied_again)} of ${plural(progress.batches_in_all, "batch", "batches")} of the past learned again.`
+    : progress.warm_start_rows
+      ? ` ${count(progress.warm_start_rows_learned)} of ${plural(progress.warm_start_rows, "row")} of the warm start learned.` : "";
+  put("begins-text", `No event is taken before the service is live.${far}`);
+}
+
 function show(state) {
   document.title = `${state.name} – streamlearn`;
   put("name", state.name);
@@ -109,7 +119,8 @@ function show(state) {
   put("model", [model.name, model.task, model.strategy, model.device, `step ${count(model.step)}`].join(" · "));
   put("uptime", `up ${duration(state.uptime_seconds)}`);
   put("version", `streamlearn ${state.version}`);
-  document.getElementById("empty").hidden = state.now.events > 0;
+  beginning(state);
+  document.getElementById("empty").hidden = state.status !== "live" || state.now.events > 0;
   put("empty-topic", state.topics.events);
   put("empty-try", `streamlearn produce events.jsonl --topic ${state.topics.events}`);
   figures(state);

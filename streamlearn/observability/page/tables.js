@@ -103,7 +103,8 @@ export function recent(rows) {
     wide({ "data-name": "Predicted" }, each.predicted ?? NONE,
       ...(each.score === null ? [] : [element("span", { class: "muted score" }, ` ${percent(each.score)}`)])),
     wide({ "data-name": "Label" }, each.label ?? NONE),
-    wide({}, element("span", { class: `tag ${each.outcome}` }, each.outcome)))));
+    wide({}, element("span", { class: `tag ${each.outcome}` },
+      each.outcome === "partly_right" ? `${percent(1 - each.error)} right` : each.outcome)))));
 }
 
 export function stages(seconds) {
