@@ -18,20 +18,8 @@ SUMMARY = {
     *("seconds", "stage_seconds", "device"),
 }
 STATE = {
-    *(
-        "name",
-        "version",
-        "time",
-        "uptime_seconds",
-        "status",
-        "progress",
-        "topics",
-        "model",
-        "now",
-        "labels",
-        "outcomes",
-    ),
-    *("dead_letters", "drift", "detections", "lag", "stage_seconds", "series", "recent"),
+    *("name", "version", "time", "uptime_seconds", "status", "progress", "topics", "model", "now", "labels"),
+    *("outcomes", "dead_letters", "drift", "detections", "lag", "stage_seconds", "series", "recent"),
 }
 NOW = {
     *("events", "predictions", "abstentions", "novel", "labelled", "dead_letters", "events_per_second"),
