@@ -2,10 +2,11 @@
 
 import json
 import logging
+import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,13 +17,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streamlearn.commands.evaluate import report, streams
 from streamlearn.commands.evaluate.examiner import Exam, exam
+from streamlearn.commands.evaluate.figures import plain
 from streamlearn.commands.evaluate.html import page
 from streamlearn.commands.evaluate.one_pass import Evaluation, Job, run
 from streamlearn.commands.evaluate.streams import Labelled, Stream
 from streamlearn.commands.process import signals
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import Settings, load
-from streamlearn.core.errors import ConfigError
+from streamlearn.config.sources import from_environment, lay_over, put, read_file
+from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.learning.strategies.family import strategies
 from streamlearn.model.tasks.family import tasks
 
@@ -68,6 +71,7 @@ def evaluate(request: Request) -> None:
 
     Raises:
         ConfigError: the call, a file or a setting is wrong; found before a model is loaded.
+        StreamlearnError: a file could not be written in the end.
     """
     jobs = list(planned(request))
     stop = threading.Event()
@@ -103,18 +107,29 @@ def planned(request: Request) -> Iterator[Job]:
     if request.test is not None:
         test = _read(request.test, first, "not asked")
     orders = {seed: _stream(request, train, seed) for seed in request.seeds}
-    asked = None if test is None else _exam(test, orders[request.seeds[0]])
-    if request.label_efficiency and asked is not None and not streams.late_labels(orders[request.seeds[0]]):
+    asked, classes = None if test is None else exam(test), tasks.fact(first.root.task.name, "classes")
+    if asked is not None and classes:
+        _never(asked, request, orders[request.seeds[0]])
+    noise, efficiency = request.label_noise, request.label_efficiency and asked is not None
+    if not classes and asked is not None and (noise is not None or efficiency):
+        log.warning(
+            "--label-noise and --label-efficiency are ignored: the task %r has no classes", first.root.task.name
+        )
+        noise, efficiency = None, False
+    if efficiency and not streams.late_labels(orders[request.seeds[0]]):
         log.warning(
             "--label-efficiency finds nothing: no label comes for the first time in the second half of the stream; "
             "try --order class-incremental"
         )
     for (_, seed), each in settings.items():
-        yield Job(each, orders[seed], asked, request.label_noise, request.label_efficiency and asked is not None)
+        yield Job(each, orders[seed], asked, noise, efficiency)
 
 
 def configured(request: Request, strategy: str | None, seed: int) -> Settings:
     """Return the configuration of one evaluation: `--set` over the other options over file and defaults.
+
+    A strategy that file or environment name too keeps the settings that it has there; any other begins with its own
+    defaults.
 
     A micro-batch has as many events as a learner's batch, unless it is set: predictions are then made with all that
     was learned from the batches before, which is prequential in the usual sense.
@@ -124,6 +139,8 @@ def configured(request: Request, strategy: str | None, seed: int) -> Settings:
     """
     sets = [*USUAL, f"seed={seed}"]
     given = {"strategy": strategy, "model.name": request.model, "memory.capacity": request.memory}
+    if strategy is not None and strategy == _strategy_below(request.config):
+        del given["strategy"]
     sets += [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     settings = load(request.config, [*sets, *request.sets], base=BASE)
     if ("serving", "max_batch") in settings.origins:
@@ -131,6 +148,15 @@ def configured(request: Request, strategy: str | None, seed: int) -> Settings:
     return load(
         request.config, [*sets, f"serving.max_batch={settings.root.learner.batch_size}", *request.sets], base=BASE
     )
+
+
+def _strategy_below(config: Path | None) -> object:
+    """Return the strategy's name in file and environment, which the options lie over."""
+    data = lay_over(BASE, {} if config is None else read_file(config)[0])
+    for origin, where, value in from_environment(os.environ):
+        put(data, where, value, origin)
+    given = data.get("strategy")
+    return given.get("name") if isinstance(given, Mapping) else given
 
 
 def _check(request: Request) -> None:
@@ -151,15 +177,31 @@ def _check(request: Request) -> None:
     if request.test is None and (request.label_noise is not None or request.label_efficiency):
         log.warning("--label-noise and --label-efficiency are ignored without --test")
     for option, target in (("--json", request.json), ("--html", request.html)):
-        if target is None or target == "-":
-            continue
-        path = Path(target)
-        if path.is_dir() or not path.absolute().parent.is_dir():
+        refused = None if target is None or (option == "--json" and target == "-") else _refused(Path(target))
+        if refused is not None:
             raise ConfigError(
-                "cannot be written: it is a folder" if path.is_dir() else "cannot be written: there is no such folder",
+                f"cannot be written: {refused}",
                 where=f"{option} {target}",
-                mend="give the path of a file, in a folder that is there",
+                mend="give the path of a file that this user may write, in a folder that is there",
             )
+
+
+def _refused(path: Path) -> str | None:
+    """Say why a file cannot be written; what is there already stays as it is."""
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        if not path.absolute().parent.is_dir():
+            return "there is no such folder"
+        if path.exists() and not path.is_file():  # a pipe or a device: whoever opens it may wait, or be heard
+            return None if os.access(path, os.W_OK) else "permission denied"
+        is_new = not path.exists()
+        path.open("ab").close()
+        if is_new:
+            path.resolve().unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _read(file: str, settings: Settings, bare: str) -> Labelled:
@@ -181,36 +223,61 @@ def _stream(request: Request, train: Labelled, seed: int) -> Stream:
     return streams.limited(whole, request.limit)
 
 
-def _exam(test: Labelled, stream: Stream) -> Exam:
-    asked = exam(test)
+def _never(asked: Exam, request: Request, stream: Stream) -> None:
+    """Warn of classes of the test set that never come."""
     come = {row.label for part in stream.parts for row in part}
     never = Counter(label for label in asked.truth.tolist() if label not in come)
     if never:
         log.warning(
             "%d labels of %s never come in the stream, such as %r: their %d samples count as wrong",
             len(never),
-            test.file,
+            request.test,
             next(iter(never)),
             never.total(),
         )
-    return asked
 
 
 def _report(request: Request, done: Sequence[Evaluation]) -> None:
-    figures = [each.figures for each in done]
+    """Write the files, then print; where a file cannot be written, all else comes before the error."""
+    figures = plain([each.figures for each in done])
+    text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+    failed: list[str] = []
+    try:
+        if request.json is not None and request.json != "-":
+            failed += _write("--json", Path(request.json), text)
+        if request.html is not None:
+            failed += _write("--html", request.html, page(done, request.train, request.test))
+    finally:
+        failed += _print(request, figures, text)
+    if failed:
+        raise StreamlearnError("\n".join(failed), mend="make room, or give the path of a file that can be written")
+
+
+def _write(option: str, path: Path, text: str) -> list[str]:
+    """Write a file; return what went wrong."""
+    try:
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name need not be UTF-8
+    except OSError as error:
+        return [f"{option} {path}: cannot be written: {error.strerror or error}"]
+    return []
+
+
+def _print(request: Request, figures: Sequence[report.Figures], text: str) -> list[str]:
+    """Print the table, and the JSON where it goes to the standard output; return what went wrong."""
     to_error = request.json == "-"
     console = Console(stderr=to_error, highlight=False)
     if not console.is_terminal:
         console = Console(stderr=to_error, highlight=False, width=WIDE)
-    console.print(report.table(figures, console.width))
-    if request.json is not None:
-        text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
-        if request.json == "-":
+    try:
+        console.print(report.table(figures, console.width))
+        if to_error:
             sys.stdout.write(text)
-        else:
-            Path(request.json).write_text(text, encoding="utf-8")
-    if request.html is not None:
-        request.html.write_text(page(done, request.train, request.test), encoding="utf-8")
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has what it wanted
+        raise
+    except OSError as error:
+        return [f"the standard output cannot be written: {error.strerror or error}"]
+    return []
 
 
 @contextmanager

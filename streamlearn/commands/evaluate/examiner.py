@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamlearn.commands.evaluate.figures import Flags, Names, Point
+from streamlearn.commands.evaluate.figures import Names, Point, Shares
 from streamlearn.commands.evaluate.robustness import misspelt
 from streamlearn.commands.evaluate.streams import Labelled
 from streamlearn.core.batch import IntArray
+from streamlearn.core.target import Target
 from streamlearn.serving.predictor import ServedModel
 
 CHUNK = 512  # samples answered at once: between two of them an interruption is noticed
@@ -23,22 +24,18 @@ class StoppedError(Exception):
 
 
 class Exam(NamedTuple):
-    """A test set: n texts with their labels, and the same texts misspelt."""
+    """A test set: n texts with what their labels mean, and the same texts misspelt."""
 
     texts: Sequence[str]
     truth: Names
     misspelt: Sequence[str]
-
-    def tasks(self, group_of: Mapping[str, int]) -> npt.NDArray[np.int64]:
-        """Return the group of each sample's class; -1 where it is in none."""
-        return np.array([group_of.get(label, -1) for label in self.truth.tolist()], np.int64)
 
 
 def exam(labelled: Labelled) -> Exam:
     """Make the test set of a file's rows that have a text and a label."""
     kept = [(row.text, row.label) for row in labelled.rows if row.text is not None and row.label is not None]
     texts = [text for text, _ in kept]
-    return Exam(texts, np.array([label for _, label in kept], object), misspelt(texts))
+    return Exam(texts, _column([label for _, label in kept]), misspelt(texts))
 
 
 class Examiner:
@@ -56,31 +53,44 @@ class Examiner:
         self.needed: dict[str, int | None] = {}
         self._asked: Counter[str] = Counter()  # by label: after how many labels it was asked last
         self._tokens, _ = served.model.tokenize(exam.texts)
-        self._rows = {label: np.flatnonzero(exam.truth == label) for label in dict.fromkeys(exam.truth.tolist())}
+        self._groups = [served.task.group(target) for target in exam.truth.tolist()]
+        groups = np.array(self._groups, object)
+        self._rows = {group: np.flatnonzero(groups == group) for group in dict.fromkeys(self._groups)}
+
+    def tasks(self, task_of: Mapping[str, int]) -> npt.NDArray[np.int64]:
+        """Return the task of each sample, given that of each group; -1 where it is in none."""
+        return np.array([task_of.get(group, -1) for group in self._groups], np.int64)
 
     def answers(self) -> Names:
-        """Return the label that the model gives each test sample; None where it abstains."""
-        return self._answered(self._tokens)
+        """Return what the model says of each test sample, such as its label; None where it abstains."""
+        return self._answered(self._tokens, self.exam.truth)
 
-    def misspelt_right(self) -> Flags:
-        """Return which of the misspelt test samples are answered right."""
+    def misspelt_right(self) -> Shares:
+        """Return how right the answer to each misspelt test sample is."""
         tokens, _ = self.served.model.tokenize(self.exam.misspelt)
-        found: Flags = self._answered(tokens) == self.exam.truth
-        return found
+        return self.right(self._answered(tokens, self.exam.truth))
 
-    def right(self) -> Flags:
-        """Return which test samples are answered right."""
-        found: Flags = self.answers() == self.exam.truth
-        return found
+    def right(self, answers: Names | None = None) -> Shares:
+        """Return how right each answer is: 1 minus its error, which the task says; of None, those of now."""
+        said = self.answers() if answers is None else answers
+        error, pairs = self.served.task.error, zip(said.tolist(), self.exam.truth.tolist(), strict=True)
+        return np.array([1 - error(mine, true) for mine, true in pairs], np.float64)
+
+    def measured(self, answers: Names) -> dict[str, float]:
+        """Return the task's own figures of these answers."""
+        measure = self.served.task.measure()
+        for said, target in zip(answers.tolist(), self.exam.truth.tolist(), strict=True):
+            measure.count(said, target, 1)
+        return dict(measure.figures())
 
     def look(self, events: int, come: Collection[str]) -> None:
-        """Add a point: after so many events, of which these labels had come."""
+        """Add a point: after so many events, of which these groups had come."""
         self.add(events, come, self.right())
 
-    def add(self, events: int, come: Collection[str], right: Flags) -> None:
+    def add(self, events: int, come: Collection[str], right: Shares) -> None:
         """Add a point whose answers are there already."""
         known = set(come)
-        self.points.append(Point(events, right, np.array([label in known for label in self.exam.truth.tolist()], bool)))
+        self.points.append(Point(events, right, np.array([group in known for group in self._groups], bool)))
 
     def watch(self, label: str) -> None:
         """Find out how many labels this class needs, from now on; a class without test samples is not looked at."""
@@ -95,21 +105,34 @@ class Examiner:
             if needed is not None or not passed:
                 continue
             self._asked[label] = count
-            right = self._answered([self._tokens[row] for row in self._rows[label]]) == label
+            rows = self._rows[label]
+            right = self._answered([self._tokens[row] for row in rows], self.exam.truth[rows]) == label
             if right.mean() >= ENOUGH:
                 self.needed[label] = count
 
-    def _answered(self, tokens: Sequence[IntArray]) -> Names:
+    def _answered(self, tokens: Sequence[IntArray], truth: Names) -> Names:
         """Answer texts that were cut into tokens; None where the model abstains.
+
+        What an answer says in a word a task tells where it compares it, so the labels go with the texts.
 
         Raises:
             StoppedError: somebody interrupted.
         """
-        served, found = self.served, np.full(len(tokens), None, object)
+        served, targets = self.served, truth.tolist()
+        found: list[Target | None] = []
         if not served.model.trained:
-            return found
+            return _column([None] * len(tokens))
         for start in range(0, len(tokens), CHUNK):
             if self._is_stopped():
                 raise StoppedError
-            found[start : start + CHUNK] = served.answer(tokens[start : start + CHUNK]).named()
-        return found
+            answer = served.answer(tokens[start : start + CHUNK])
+            found += answer.judged(range(len(answer)), targets[start : start + CHUNK]).said
+        return _column(found)
+
+
+def _column(values: Sequence[Target | None]) -> Names:
+    """Return an array of targets, a tuple being one of them."""
+    column = np.full(len(values), None, object)
+    for at, value in enumerate(values):
+        column[at] = value
+    return column

@@ -11,14 +11,15 @@ import numpy.typing as npt
 from streamlearn.evaluation import forgetting as continual
 
 Flags = npt.NDArray[np.bool_]
-Names = npt.NDArray[np.object_]
+Names = npt.NDArray[np.object_]  # of classes; of other tasks, whatever targets are
+Shares = npt.NDArray[np.float64]  # how right each answer is: 0 or 1 where there are classes, else 1 minus its error
 
 
 class Point(NamedTuple):
-    """One look at the test set: after how many events, which test samples were right, and whose class had come."""
+    """One look at the test set: after how many events, how right each sample was, and whether its group had come."""
 
     events: int
-    right: Flags
+    right: Shares
     come: Flags
 
 
@@ -33,7 +34,7 @@ def matrix(points: Sequence[Point], tasks: npt.NDArray[np.int64], count: int) ->
     return np.array([by_task(point.right, tasks, count) for point in points])
 
 
-def by_task(right: Flags, tasks: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.float64]:
+def by_task(right: Shares, tasks: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.float64]:
     """Return the accuracy on each task; nan where it has no test sample."""
     return np.array([mean(right[tasks == task]) for task in range(count)])
 
@@ -45,9 +46,12 @@ def anytime(points: Sequence[Point]) -> float:
 
 
 def negative_flips(points: Sequence[Point]) -> float:
-    """Return, of the test samples right at a point, the share that was wrong at the next: over all neighbours."""
+    """Return, of the test samples right at a point, the share that was wrong at the next: over all neighbours.
+
+    An answer is right or wrong, as where there are classes.
+    """
     before = sum(int(point.right.sum()) for point in points[:-1])
-    lost = sum(int((earlier.right & ~later.right).sum()) for earlier, later in pairwise(points))
+    lost = sum(int((earlier.right > later.right).sum()) for earlier, later in pairwise(points))
     return lost / before if before else math.nan
 
 
@@ -81,8 +85,17 @@ def mean(values: npt.NDArray[Any]) -> float:
 
 
 def finite(value: float | None) -> float | None:
-    """Return the number as JSON has it: None for nan."""
-    return None if value is None or math.isnan(value) else float(value)
+    """Return the number as JSON has it: None for nan and infinity."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Return figures as JSON has them: None for each number in them that is nan or infinite."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return finite(value) if isinstance(value, float) else value
 
 
 def rows(values: Iterable[Iterable[float]]) -> list[list[float | None]]:

@@ -60,12 +60,21 @@ def _by_name(done: Sequence[Evaluation]) -> dict[str, list[list[float]]]:
 
 
 def _maps(by_strategy: Mapping[str, Sequence[Figures]]) -> list[tuple[str, str]]:
-    """Return each strategy's drawing of its accuracy matrices; of a stream with one group there is none."""
+    """Return each strategy's drawing of its accuracy matrices; of a stream with one group there is none.
+
+    Where a limit cuts the stream, seeds may have different numbers of groups, and each number has a drawing of its own.
+    """
     drawn = []
     for name, runs in by_strategy.items():
-        matrices = [run["accuracy_matrix"] for run in runs if run["accuracy_matrix"] is not None]
-        if matrices and len(matrices[0]) > 1:
-            drawn.append((name, svg.heat_map(matrices)))
+        by_size: dict[int, list[Figures]] = {}
+        for run in runs:
+            if run["accuracy_matrix"] is not None:
+                by_size.setdefault(len(run["accuracy_matrix"]), []).append(run)
+        for size, some in sorted(by_size.items()):
+            seeds = ", ".join(str(run["seed"]) for run in some)
+            caption = name if len(by_size) == 1 else f"{name}, {size} groups: seed{'s' * (len(some) > 1)} {seeds}"
+            if size > 1:
+                drawn.append((caption, svg.heat_map([run["accuracy_matrix"] for run in some])))
     return drawn
 
 

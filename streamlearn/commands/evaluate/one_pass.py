@@ -13,7 +13,7 @@ import torch
 
 from streamlearn.commands.evaluate import figures
 from streamlearn.commands.evaluate.examiner import Exam, Examiner, StoppedError
-from streamlearn.commands.evaluate.figures import Flags, finite
+from streamlearn.commands.evaluate.figures import Shares, finite, plain
 from streamlearn.commands.evaluate.robustness import mislabelled
 from streamlearn.commands.evaluate.streams import CLASS_INCREMENTAL, Row, Stream, labels_of, late_labels
 from streamlearn.config.fingerprint import configuration
@@ -111,13 +111,15 @@ class Lap:
         self.outcomes: list[float] = []  # the accuracy of each labelled event, as it was served
         self._measured = 0  # labelled events so far
         self.seconds = 0.0  # without those of the examiner
-        self.come: Counter[str] = Counter()  # labels so far
+        self.come: Counter[str] = Counter()  # labels so far, by group
         self.log = MemoryLog()
         self.service = service_on(self.log, job.settings, stop)
         self.examiner = None if job.exam is None else Examiner(self.service.measures.served, job.exam, stop.is_set)
-        self.untrained: Flags | None = None
+        self.measure = self.service.learner.task.measure()  # over the whole stream
+        self.untrained: Shares | None = None
         self._asks = asks and self.examiner is not None
-        self._late = set(late_labels(job.stream)) if job.label_efficiency and asks else set()
+        late = late_labels(job.stream) if job.label_efficiency and asks else []
+        self._late = set(map(self.service.learner.task.group, late))
         self._parts = iter(parts(job.stream))
         self._end = 0  # events in the log
         self._clock = time.perf_counter()
@@ -151,7 +153,9 @@ class Lap:
         taken = turn.records
         prequential, task = self.service.measures.prequential, self.service.learner.task
         new, self._measured = prequential.count - self._measured, prequential.count
-        self.outcomes += [1 - entry.error for entry in list(prequential.window)[-new:]] if new else []
+        for entry in list(prequential.window)[-new:] if new else []:
+            self.outcomes.append(1 - entry.error)
+            self.measure.count(entry.said, entry.label, 1)
         self.come.update(task.group(event.label) for event in turn.events if event.label is not None)
         passed, total = self.service.totals.events, self.job.stream.size
         if self._asks and self.examiner is not None:
@@ -226,13 +230,13 @@ def _figures(lap: Lap) -> dict[str, Any]:
     examiner, job = lap.examiner, lap.job
     if examiner is None:
         return found
-    answers, truth = examiner.answers(), examiner.exam.truth
-    right: Flags = answers == truth
+    task, answers = lap.service.learner.task, examiner.answers()
+    right = examiner.right(answers)
     examiner.add(job.stream.size, lap.come, right)
     # Where classes do not come in groups the whole stream is one task.
     tasks = job.stream.parts if job.stream.order == CLASS_INCREMENTAL else [list(chain(*job.stream.parts))]
-    group_of = {label: group for group, part in enumerate(tasks) for label in labels_of(part)}
-    of_sample, points = examiner.exam.tasks(group_of), examiner.points[-len(tasks) :]
+    task_of = {task.group(label): number for number, part in enumerate(tasks) for label in labels_of(part)}
+    of_sample, points = examiner.tasks(task_of), examiner.points[-len(tasks) :]
     matrix = figures.matrix(points, of_sample, len(tasks))
     assert lap.untrained is not None
     untrained = figures.by_task(lap.untrained, of_sample, len(tasks))
@@ -245,9 +249,10 @@ def _figures(lap: Lap) -> dict[str, Any]:
         "forward_transfer": finite(continual.forward_transfer(matrix, untrained)),
         "anytime_accuracy": finite(figures.anytime(examiner.points)),
         "accuracy_matrix": figures.rows(matrix),
-        "negative_flips": finite(figures.negative_flips(examiner.points)),
+        "negative_flips": finite(figures.negative_flips(examiner.points)) if task.classes else None,
         "labels_to_80": figures.efficiency(examiner.needed) if job.label_efficiency else None,
-        "per_label": figures.per_label(truth, answers),
+        "measures": {**found["measures"], "final": plain(examiner.measured(answers))},
+        "per_label": figures.per_label(examiner.exam.truth, answers) if task.classes else None,
         "robustness": {"typos": finite(figures.mean(examiner.misspelt_right())), "label_noise": None},
     }
 
@@ -273,6 +278,7 @@ def _nothing_of_the_end(lap: Lap) -> dict[str, Any]:
         "accuracy_matrix": None,
         "negative_flips": None,
         "labels_to_80": None,
+        "measures": {"prequential": plain(lap.measure.figures()), "final": None},
         "robustness": None,
         "per_label": None,
         "samples": events,

@@ -49,6 +49,16 @@ def _of(name: str, inner: str | None = None) -> Callable[[Figures], float | None
     return value
 
 
+def _own(name: str) -> Column:
+    def value(figures: Figures) -> float | None:
+        number: float | None = (figures["measures"]["final"] or {}).get(name)
+        return number
+
+    return Column(
+        name, value, lambda number: f"{number:,.3f}", "the task's own figure on the whole test set, at the end"
+    )
+
+
 COLUMNS = (
     Column("final", _of("final_accuracy"), share, "accuracy on the whole test set, at the end"),
     Column(
@@ -113,8 +123,10 @@ PER_LABEL = ("precision", "recall", "f1", "support")
 
 
 def shown(figures: Sequence[Figures]) -> list[Column]:
-    """Return the columns that any of the evaluations has a value for."""
-    return [column for column in COLUMNS if any(column.value(each) is not None for each in figures)]
+    """Return the columns that any of the evaluations has a value for; the task's own figures come last."""
+    names = dict.fromkeys(name for each in figures for name in each["measures"]["final"] or ())
+    columns = [*COLUMNS, *map(_own, names)]
+    return [column for column in columns if any(column.value(each) is not None for each in figures)]
 
 
 def by_strategy(figures: Sequence[Figures]) -> dict[str, list[Figures]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import orjson
 
 from streamlearn.commands.evaluate.streams import Row, Stream, labels_of
+from streamlearn.core.target import Target
 
 TYPO_SHARE = 0.1  # of the words of a text
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -46,7 +47,7 @@ def mislabelled(stream: Stream, share: float, *, path: str, seed: int) -> Stream
         seed: of the choice.
     """
     rng = random.Random(f"labels {seed}")
-    known: list[str] = []
+    known: list[Target] = []
     parts: list[list[Row]] = []
     for part in stream.parts:
         known = list(dict.fromkeys([*known, *labels_of(part)]))
@@ -54,7 +55,7 @@ def mislabelled(stream: Stream, share: float, *, path: str, seed: int) -> Stream
     return stream._replace(parts=parts)
 
 
-def _relabelled(row: Row, known: Sequence[str], path: str, rng: random.Random) -> Row:
+def _relabelled(row: Row, known: Sequence[Target], path: str, rng: random.Random) -> Row:
     others = [label for label in known if label != row.label]
     if row.label is None or not others:
         return row

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from streamlearn.core.errors import ConfigError
+from streamlearn.core.target import Target
 from streamlearn.model.tasks.base import Task
 from streamlearn.stream.decoders import EventDecoder
 from streamlearn.stream.fields import Fields, extractor
@@ -23,19 +24,21 @@ TOLD = 3  # of the lines that are refused
 
 
 class Row(NamedTuple):
-    """One line of a file. `label` is None where it has none, and `text` where the service would refuse the line."""
+    """One line of a file. `label` is what its label means, such as the name of a class; None where it has none. `text`
+    is None where the service would refuse the line."""
 
     id: str
     value: bytes
     text: str | None
-    label: str | None
+    label: Target | None
 
 
 class Labelled(NamedTuple):
     """A file that was read.
 
-    `labels` are the different labels, sorted as the file has them: numbers by value, strings by character. `refused`
-    counts lines that the service would refuse, by reason, and `told` says of the first ones where and why.
+    `labels` are the different classes, sorted as the file has them: numbers by value, strings by character; none where
+    the task has no classes. `refused` counts lines that the service would refuse, by reason, and `told` says of the
+    first ones where and why.
     """
 
     file: str
@@ -63,8 +66,7 @@ class Stream(NamedTuple):
 
 
 def read(file: str, fields: Fields, task: Task, *, max_bytes: int) -> Labelled:
-    """Read a labelled file: JSON lines or CSV, with or without gzip. Rows are named by folder, file and line, and the
-    label of each is its task's group.
+    """Read a labelled file: JSON lines or CSV, with or without gzip. Rows are named by folder, file and line.
 
     Raises:
         ConfigError: it cannot be read, or nothing in it has a label.
@@ -78,20 +80,23 @@ def read(file: str, fields: Fields, task: Task, *, max_bytes: int) -> Labelled:
     stem = f"{path.parent.name}-{path.name.split('.')[0]}"
     lines = [Record(stem, 0, at, f"{stem}-{at}".encode(), value, (), 0) for at, value in enumerate(values)]
     # The service's own decoder: what it refuses here becomes a dead letter there.
-    decoded = EventDecoder(fields, task.targets(len(lines)), max_bytes=max_bytes).decode(lines)
+    targets = task.targets(len(lines))
+    decoded = EventDecoder(fields, targets, max_bytes=max_bytes).decode(lines)
     events = {event.source.offset: event for event in decoded.events}
     rows = [
         Row(
             f"{stem}-{at}",
             value,
             event.text if event else None,
-            task.group(event.label) if event and event.label is not None else None,
+            event.label if event else None,
         )
         for at, (value, event) in enumerate(zip(values, map(events.get, range(len(values))), strict=True))
     ]
-    labels = _sorted(_raw_label(lines[at], fields) for at, row in enumerate(rows) if row.label is not None)
-    if not labels:
-        raise ConfigError(_unlabelled(values, decoded.dead_letters, fields), where=file, mend=_mend(values, fields))
+    labelled = [at for at, row in enumerate(rows) if row.label is not None]
+    if not labelled:
+        mend = _mend(values, fields, targets.wanted)
+        raise ConfigError(_unlabelled(values, decoded.dead_letters, fields), where=file, mend=mend)
+    labels = _sorted(_raw_label(lines[at], fields) for at in labelled) if task.classes else []
     told = [f"line {found[each.record.offset][0]}: {each.detail}" for each in decoded.dead_letters[:TOLD]]
     return Labelled(file, rows, labels, Counter(letter.reason for letter in decoded.dead_letters), told)
 
@@ -103,7 +108,7 @@ def ordered(labelled: Labelled, order: str, *, groups: int | None, seed: int) ->
     other with their rows shuffled; rows without a label come last. iid: one shuffle. as-is: as they stand.
 
     Raises:
-        ConfigError: there are more groups than labels.
+        ConfigError: there are more groups than labels, or no classes at all.
     """
     rng = random.Random(seed)
     rows, labels = list(labelled.rows), list(labelled.labels)
@@ -111,6 +116,12 @@ def ordered(labelled: Labelled, order: str, *, groups: int | None, seed: int) ->
         rng.shuffle(rows)
     if order != CLASS_INCREMENTAL:
         return Stream(order, [rows])
+    if not labels:
+        raise ConfigError(
+            "only classes can come one group after the other, and the task has none",
+            where="--order class-incremental",
+            mend="take --order as-is or --order iid",
+        )
     count = min(GROUPS, len(labels)) if groups is None else groups
     if count > len(labels):
         raise ConfigError(
@@ -119,7 +130,7 @@ def ordered(labelled: Labelled, order: str, *, groups: int | None, seed: int) ->
             mend=f"take at most {len(labels)}",
         )
     rng.shuffle(labels)
-    group_of = {label: at * count // len(labels) for at, label in enumerate(labels)}
+    group_of: dict[Target, int] = {label: at * count // len(labels) for at, label in enumerate(labels)}
     parts = [[row for row in rows if row.label is not None and group_of[row.label] == each] for each in range(count)]
     for part in parts:
         rng.shuffle(part)
@@ -139,7 +150,7 @@ def limited(stream: Stream, most: int | None) -> Stream:
     return stream._replace(parts=parts)
 
 
-def late_labels(stream: Stream) -> list[str]:
+def late_labels(stream: Stream) -> list[Target]:
     """Return the labels that come for the first time in the second half of a stream."""
     rows = list(chain.from_iterable(stream.parts))
     half = len(rows) // 2
@@ -147,7 +158,7 @@ def late_labels(stream: Stream) -> list[str]:
     return [label for label in labels_of(rows[half:]) if label not in early]
 
 
-def labels_of(rows: Iterable[Row]) -> list[str]:
+def labels_of(rows: Iterable[Row]) -> list[Target]:
     """Return the different labels of some rows, in the order in which they come."""
     return list(dict.fromkeys(row.label for row in rows if row.label is not None))
 
@@ -172,7 +183,7 @@ def _unlabelled(values: Sequence[bytes], dead: Sequence[Any], fields: Fields) ->
     return f"no line has a label: there is no {fields.label!r}"
 
 
-def _mend(values: Sequence[bytes], fields: Fields) -> str:
+def _mend(values: Sequence[bytes], fields: Fields, wanted: str) -> str:
     try:
         first = orjson.loads(values[0])
     except orjson.JSONDecodeError:
@@ -180,7 +191,7 @@ def _mend(values: Sequence[bytes], fields: Fields) -> str:
     if not isinstance(first, dict):
         return 'give JSON lines such as {"text": "...", "label": "..."}, or a CSV with a header'
     if {fields.text, fields.label} <= first.keys():
-        return f"{fields.text!r} and {fields.label!r} are there: give each line a text, and its label as one string"
+        return f"{fields.text!r} and {fields.label!r} are there: give each line a text, and as its label {wanted}"
     have = ", ".join(map(str, list(first)[:8]))
     return (
         f"the first line has {have}; name the right ones with --set fields.text={fields.text} "

@@ -53,7 +53,7 @@ def curves(outcomes: Mapping[str, Sequence[list[float]]]) -> str:
 
 
 def heat_map(matrices: Sequence[Sequence[Sequence[float | None]]]) -> str:
-    """Draw the mean of some accuracy matrices as cells, the darker the better, each with its per cent."""
+    """Draw the mean of accuracy matrices of one size as cells, the darker the better, each with its per cent."""
     values = np.array([[[np.nan if cell is None else cell for cell in row] for row in each] for each in matrices])
     mean = values.mean(axis=0)
     rows, columns = mean.shape

@@ -7,6 +7,7 @@ import math
 import re
 import threading
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -19,7 +20,7 @@ from streamlearn.commands.evaluate.examiner import Examiner, exam
 from streamlearn.commands.evaluate.figures import Point
 from streamlearn.commands.evaluate.html import page
 from streamlearn.commands.evaluate.one_pass import curve, parts, run
-from streamlearn.core.errors import ConfigError
+from streamlearn.core.errors import ConfigError, StreamlearnError
 from streamlearn.core.registry import ComponentSpec
 from streamlearn.model.tasks.family import tasks
 from streamlearn.stream.fields import Fields
@@ -330,10 +331,36 @@ def test_a_micro_batch_is_a_batch_of_the_learner_unless_it_is_set(tmp_path, tiny
     assert (root.strategy.name, root.seed, root.memory.capacity, root.serving.max_batch) == ("finetune", 3, 50, 9)
     assert (root.probes.share, root.drift.enabled, root.model.name) == (0, False, str(tiny))
     assert configured(Request("x", config=config), "er", 0).root.strategy.name == "er"
+    config.write_text("serving: {max_batch: 6}\n")
+    assert configured(Request("x", config=config), None, 0).root.serving.max_batch == 6
+
+
+def test_a_strategy_of_the_file_keeps_its_settings_and_another_has_its_own(tmp_path, monkeypatch):
+    config = tmp_path / "mine.yaml"
+    config.write_text("strategy: {name: ridge, features: 512}\n")
+
+    def strategy(name, *sets):
+        return configured(Request("x", config=config, sets=sets), name, 0).root.strategy
+
+    assert strategy("ridge").settings == strategy(None).settings == {"features": 512}
+    assert strategy("ridge", "strategy.features=256").settings == {"features": 256}
+    assert (strategy("er").name, strategy("er").settings) == ("er", {})
+    monkeypatch.setenv("STREAMLEARN_STRATEGY", "er")
+    assert strategy("ridge").settings == {}
+    monkeypatch.setenv("STREAMLEARN_STRATEGY", "ridge")
+    monkeypatch.setenv("STREAMLEARN_STRATEGY__FEATURES", "128")
+    assert strategy("ridge").settings == {"features": 128}
+    monkeypatch.delenv("STREAMLEARN_STRATEGY")
+    monkeypatch.delenv("STREAMLEARN_STRATEGY__FEATURES")
+    config.write_text("strategy: {name: ridge, featurs: 512}\n")
+    with pytest.raises(ConfigError, match="did you mean 'features'"):
+        strategy("ridge")
 
 
 def test_a_class_is_asked_until_it_is_known():
     class Served:
+        task = tasks.build(ComponentSpec(name="sequence-classification"))
+
         class model:  # noqa: N801 - stands for an attribute
             trained = True
             tokenize = staticmethod(lambda texts: ([np.array([row]) for row in range(len(texts))], None))
@@ -343,7 +370,7 @@ def test_a_class_is_asked_until_it_is_known():
     learned = {"a": 0, "b": 0}
     asked = []
 
-    def answered(tokens):
+    def answered(tokens, truth):
         label = examiner.exam.truth[tokens[0][0]]
         asked.append((label, learned[label]))
         return np.array([label if learned[label] >= known[label] else "?"] * len(tokens), object)
@@ -404,6 +431,23 @@ def test_the_page_stands_alone_and_escapes_what_it_is_given(tiny, tmp_path):
     assert "prefers-color-scheme: dark" in html
 
 
+def test_seeds_with_different_numbers_of_groups_have_maps_of_their_own(tiny, tmp_path):
+    rows = [row for at in range(3) for row in samples(3 * (60 if at == 2 else 15), classes=3)[at::3]]
+    train, test = write(tmp_path / "train.jsonl", rows), write(tmp_path / "test.jsonl", samples(12, classes=3))
+    done = evaluated(tiny, (train, test), seeds=(0, 4, 5, 9), limit=50)
+    seeds = {}
+    for each in done:
+        seeds.setdefault(len(each.figures["accuracy_matrix"]), []).append(str(each.figures["seed"]))
+    assert set(seeds) == {1, 2, 3}
+    parser = Strict()
+    parser.feed(page(done, train, test))
+    shown = [text for text in parser.shown if " groups: seed" in text]
+    name = done[0].figures["strategy"]
+    assert shown == [
+        f"{name}, {size} groups: seed{'s' * (len(seeds[size]) > 1)} {', '.join(seeds[size])}" for size in (2, 3)
+    ]
+
+
 def test_the_page_of_an_evaluation_without_a_test_set(tiny, files):
     parser = Strict()
     parser.feed(page(evaluated(tiny, (files[0], None)), files[0], None))
@@ -437,6 +481,41 @@ def test_the_command_writes_what_is_asked_for(tmp_path, tiny, files, capsys):
     assert "1 of 1: er, seed 0" in shown.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_file_that_cannot_be_written_takes_nothing_else_away(tmp_path, tiny, files, capsys):
+    train, test = files
+    html = tmp_path / "out.html"
+    with pytest.raises(StreamlearnError, match="--json /dev/full: cannot be written: No space left") as caught:
+        evaluate(Request(train, test, ("er",), model=str(tiny), sets=LEARNER, json="/dev/full", html=html))
+    assert caught.value.mend
+    assert html.read_text().startswith("<!doctype html>")
+    assert "prequential" in capsys.readouterr().out
+    out = tmp_path / "out.json"
+    with pytest.raises(StreamlearnError, match="--html /dev/full: cannot be written: No space left"):
+        evaluate(Request(train, None, ("er",), model=str(tiny), sets=LEARNER, json=str(out), html=Path("/dev/full")))
+    assert json.loads(out.read_text())
+
+
+def test_files_are_tried_before_the_work_and_stay_as_they_are(tmp_path, files):
+    there, new, link = tmp_path / "there.json", tmp_path / "new.html", tmp_path / "link.html"
+    there.write_text("figures of yesterday")
+    link.symlink_to(tmp_path / "behind.html")
+    for html in (new, link):
+        list(planned(Request(files[0], json=str(there), html=html)))
+    assert there.read_text() == "figures of yesterday"
+    assert not new.exists()
+    assert link.is_symlink()
+    assert not link.exists()
+
+
+def test_a_figure_that_is_no_finite_number_is_null_in_json():
+    found = [{"a": math.inf, "b": {"c": [math.nan, 1.5, 2]}, "d": (-math.inf,), "e": "nan", "f": None, "g": True}]
+    assert figures.plain(found) == [
+        {"a": None, "b": {"c": [None, 1.5, 2]}, "d": [None], "e": "nan", "f": None, "g": True}
+    ]
+    assert figures.finite(math.inf) is None
+
+
 def test_json_on_the_standard_output_is_alone_there(tiny, files):
     train, test = files
     done = call("evaluate", "--train", train, "--test", test, "--model", tiny, "--json", "-", "--seeds", "0,1")
@@ -459,6 +538,8 @@ def test_json_on_the_standard_output_is_alone_there(tiny, files):
         ({"order": "class-incremantal"}, ["did you mean 'class-incremental'?"]),
         ({"sets": ("learner.batchsize=3",)}, ["did you mean 'batch_size'?"]),
         ({"json": "no/out.json"}, ["--json", "there is no such folder"]),
+        ({"json": "x" * 300}, ["--json", "cannot be written: File name too long"]),
+        ({"html": Path("x" * 300)}, ["--html", "cannot be written: File name too long"]),
         ({"config": "none.yaml"}, ["none.yaml", "no such file"]),
     ],
 )
