@@ -36,7 +36,8 @@ A configuration is one YAML file. Any value can also be given by the environment
 these that gives a value decides:
 
 1. `--set learner.batch_size=32`, the value in YAML; may be given often
-2. the environment: `STREAMLEARN_LEARNER__BATCH_SIZE=32`, with two underscores for each dot
+2. the environment: `STREAMLEARN_LEARNER__BATCH_SIZE=32`, with two underscores for each dot, or
+   `STREAMLEARN_PENALTIES='[lwf]'`; the value in YAML too
 3. the file
 4. the default below; one in brackets follows from `name`
 

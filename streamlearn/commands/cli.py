@@ -268,6 +268,7 @@ def config_schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of the configuration file."""
+    _log("warning")
     import json
 
     from streamlearn.config.schema import schema

@@ -1,10 +1,12 @@
 """Which components the configuration names, and where."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
 
+from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec, Config, Registry
 from streamlearn.evaluation.drift.family import SIGNALS, detectors, fits
 from streamlearn.learning.memory.family import policies, retrievals
@@ -69,10 +71,19 @@ def component(path: tuple[str, ...], spec: ComponentSpec) -> Config:
         raise ValidationError.from_exception_data(error.title, lines) from error
 
 
-def learners_of(task: str) -> list[str]:
-    """Return the names of the strategies that can learn a task.
+def learns(strategy: str, task: str) -> bool:
+    """Say whether a strategy can learn a task.
 
     Raises:
-        ConfigError: no such task.
+        ConfigError: there is no such strategy or task, or it cannot be loaded.
     """
-    return [name for name in strategies if tasks.fact(task, "classes") or not strategies.fact(name, "needs_classes")]
+    return bool(tasks.fact(task, "classes") or not strategies.fact(strategy, "needs_classes"))
+
+
+def learners_of(task: str) -> list[str]:
+    """Return the names of the strategies that can learn a task, but for those that cannot be loaded."""
+    found = []
+    for name in strategies:
+        with suppress(ConfigError):
+            found += [name] if learns(name, task) else []
+    return found

@@ -52,7 +52,7 @@ def configuration(root: Root) -> dict[str, Any]:
             section = at(tree, path[:-1])
             key = int(path[-1]) if isinstance(section, list) else path[-1]
             section[key] = {"name": named.name, **component(path, named).model_dump(mode="json")}
-    return {name: value for name, value in _flat(tree, "") if not _is_free(name)}
+    return {name: value for name, value in _flat(tree, "") if not is_free(name)}
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -82,7 +82,8 @@ def _card(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
-def _is_free(name: str) -> bool:
+def is_free(name: str) -> bool:
+    """Say whether a setting, by its dotted name, may change at any time."""
     parts = name.split(".")
     return any(".".join(parts[:depth]) in FREE for depth in range(1, len(parts) + 1))
 

@@ -1,5 +1,6 @@
 """Settings that were given, and have no effect as the others stand."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from streamlearn.config.tree import Root
@@ -12,54 +13,61 @@ DESCENT = {
 }  # fmt: skip
 
 
+# Whether settings are of no use as the others stand, their section ("" is the top), which ones, and what is told.
+Rule = tuple[bool, str, Iterable[str], str]
+
+
 def ignored(root: Root) -> list[str]:
-    """Name the settings that were given but have no effect as the others stand."""
-    found = []
-    learner = root.learner
-    if learner.frozen_layers and learner.freeze != "layers":
-        found.append(f"learner.frozen_layers: ignored while learner.freeze is {learner.freeze!r}; set it to 'layers'")
-    if learner.freeze == "layers" and not learner.frozen_layers:
-        found.append("learner.freeze: 'layers' freezes only the embeddings while learner.frozen_layers is 0")
-    if "momentum" in learner.model_fields_set and learner.optimizer != "sgd":
-        found.append("learner.momentum: ignored with learner.optimizer 'adamw'")
-    if learner.train_embeddings and learner.freeze != "none":
-        found.append(f"learner.train_embeddings: ignored while learner.freeze is {learner.freeze!r}")
-    if "at_random" in root.label_requests.model_fields_set and not root.label_requests.budget:
-        found.append("label_requests.at_random: ignored while label_requests.budget is 0")
-    found += _by_the_strategy(root)
-    if root.kafka.topics.labels is None:
-        told = sorted({"ttl", "capacity", "correction_window"} & root.joiner.model_fields_set)
-        found += [f"joiner.{each}: ignored while kafka.topics.labels is not set" for each in told]
-    if root.model.revision and (root.model.name.startswith("package:") or Path(root.model.name).is_dir()):
-        found.append("model.revision: ignored, since model.name is not a hub id")
-    return found
+    """Name the settings that were given but have no effect as the others stand, each once."""
+    told: dict[str, str] = {}
+    for useless, name, keys, reason in (*_by_the_strategy(root), *_by_another(root)):
+        section = getattr(root, name) if name else root
+        for key in sorted(section.model_fields_set.intersection(keys)) if useless else ():
+            told.setdefault(f"{name}.{key}" if name else key, reason)
+    return [f"{name}: {reason}" for name, reason in told.items()]
 
 
-def _by_the_strategy(root: Root) -> list[str]:
-    named = f"strategy {root.strategy.name!r}"
+def _by_the_strategy(root: Root) -> list[Rule]:
+    """Return what the strategy may have no use for."""
+    named = f"ignored with strategy {root.strategy.name!r}"
     rehearses, descends, frozen = (
         strategies.fact(root.strategy.name, fact) for fact in ("rehearses", "descends", "frozen")
     )
-    held = root.penalties
-    found = []
-    if not rehearses and "replay_size" in root.learner.model_fields_set:
-        found.append(f"learner.replay_size: ignored with {named}, which does not rehearse")
-    given = root.memory.model_fields_set
-    if "policy" in given and not (rehearses or any(penalties.fact(spec.name, "remembers") for spec in held)):
-        found.append(f"memory.policy: ignored with {named}, which stores nothing")
-    if "retrieval" in given and not (rehearses and descends and root.learner.replay_size):
-        found.append("memory.retrieval: ignored, since nothing is rehearsed")
-    if held and not descends:
-        found.append(f"penalties: ignored with {named}, which descends no gradient")
-    elif held and frozen:
-        found.append(f"penalties: ignored with {named}, whose encoder stands still")
-    learner = root.learner.model_fields_set
-    if frozen and descends and "new_class" in learner:
-        found.append(f"learner.new_class: ignored with {named}, whose closed form answers for a new class")
-    if frozen:
-        told = sorted({"freeze", "frozen_layers", "train_embeddings"} & learner)
-        found += [f"learner.{each}: ignored with {named}, whose encoder stands still" for each in told]
-    if not descends:
-        told = sorted(DESCENT & learner)
-        found += [f"learner.{each}: ignored with {named}, which descends no gradient" for each in told]
-    return found
+    held = bool(root.penalties)
+    stores = rehearses or any(penalties.fact(spec.name, "remembers") for spec in root.penalties)
+    replays = rehearses and descends and root.learner.replay_size
+    still, no_gradient = f"{named}, whose encoder stands still", f"{named}, which descends no gradient"
+    closed_form = f"{named}, whose closed form answers for a new class"
+    return [
+        (not rehearses, "learner", {"replay_size"}, f"{named}, which does not rehearse"),
+        (not stores, "memory", {"capacity", "policy"}, f"{named}, which stores nothing"),
+        (not replays, "memory", {"retrieval"}, "ignored, since nothing is rehearsed"),
+        (held and not descends, "", {"penalties"}, no_gradient),
+        (held and frozen, "", {"penalties"}, still),
+        (frozen and descends, "learner", {"new_class"}, closed_form),
+        (frozen, "learner", {"freeze", "frozen_layers", "train_embeddings"}, still),
+        (not descends, "learner", DESCENT, no_gradient),
+    ]
+
+
+def _by_another(root: Root) -> list[Rule]:
+    """Return what another setting may leave without effect."""
+    learner, drift, model = root.learner, root.drift, root.model
+    whole = learner.freeze == "layers" and not learner.frozen_layers
+    unused = bool(learner.frozen_layers) and learner.freeze != "layers"
+    fixed = learner.train_embeddings and learner.freeze != "none"
+    local = model.name.startswith("package:") or Path(model.name).expanduser().is_dir()
+    late, unserved = {"ttl", "capacity", "correction_window"}, "ignored while metrics.enabled is false"
+    frozen = f"ignored while learner.freeze is {learner.freeze!r}"
+    return [
+        (unused, "learner", {"frozen_layers"}, f"{frozen}; set it to 'layers'"),
+        (whole, "learner", {"freeze"}, "'layers' freezes only the embeddings while learner.frozen_layers is 0"),
+        (learner.optimizer != "sgd", "learner", {"momentum"}, "ignored with learner.optimizer 'adamw'"),
+        (fixed, "learner", {"train_embeddings"}, frozen),
+        (not root.label_requests.budget, "label_requests", {"at_random"}, "ignored while label_requests.budget is 0"),
+        (root.kafka.topics.labels is None, "joiner", late, "ignored while kafka.topics.labels is not set"),
+        (not drift.enabled, "drift", drift.watched(), "ignored while drift.enabled is false"),
+        (not root.metrics.enabled, "metrics", {"host", "port"}, unserved),
+        (not root.metrics.enabled, "web", type(root.web).model_fields, unserved),
+        (local and model.revision is not None, "model", {"revision"}, "ignored, since model.name is not a hub id"),
+    ]

@@ -1,10 +1,15 @@
 """The JSON Schema of the configuration file."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from streamlearn.config.components import COMPONENTS
 from streamlearn.config.tree import Root
+from streamlearn.core.errors import ConfigError
+from streamlearn.core.registry import Registry
+
+log = logging.getLogger(__name__)
 
 # What may stand in place of any value.
 ELSEWHERE: Mapping[str, Any] = {
@@ -26,6 +31,23 @@ def _allow_elsewhere(schemas: dict[str, Any], keys: Iterable[str] = ()) -> None:
             schemas[key] = {**kept, "anyOf": [*choices, {"$ref": "#/$defs/Elsewhere"}]}
 
 
+def _choices(family: Registry[Any]) -> list[dict[str, Any]]:
+    """Return a family's components, each by its name and with its settings, but for those that cannot be loaded."""
+    choices: list[dict[str, Any]] = []
+    for name in family:
+        try:
+            own = family.settings(name).model_json_schema()
+        except ConfigError as error:
+            log.warning("left out: %s", error)
+            continue
+        own["title"] = name
+        _allow_elsewhere(own.setdefault("properties", {}))
+        own["properties"] = {"name": {"const": name}, **own["properties"]}
+        own["required"] = ["name", *own.get("required", [])]
+        choices.append(own)
+    return [{"type": "string", "enum": [own["title"] for own in choices]}, *choices]
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the configuration file, with every registered component's settings."""
     whole = Root.model_json_schema()
@@ -33,15 +55,9 @@ def schema() -> dict[str, Any]:
     whole["$id"] = "config.schema.json"
     definitions = whole["$defs"]
     definitions.pop("ComponentSpec", None)
+    of_family = {family: _choices(family) for family in dict.fromkeys(COMPONENTS.values())}
     for path, family in COMPONENTS.items():
-        choices: list[dict[str, Any]] = [{"type": "string", "enum": list(family)}]
-        for name in family:
-            own = family.settings(name).model_json_schema()
-            own["title"] = name
-            _allow_elsewhere(own.setdefault("properties", {}))
-            own["properties"] = {"name": {"const": name}, **own["properties"]}
-            own["required"] = ["name", *own.get("required", [])]
-            choices.append(own)
+        choices = [*of_family[family]]
         section = whole
         if path[-1] == "*":
             listed = section["properties"][path[0]]
@@ -56,9 +72,14 @@ def schema() -> dict[str, Any]:
         default = old.get("default")
         section["properties"][path[-1]] = {"anyOf": choices, **kept, **({"default": default} if default else {})}
     definitions["Elsewhere"] = ELSEWHERE
-    for section in (whole, *definitions.values()):
-        _allow_elsewhere(section.get("properties", {}))
-    _allow_elsewhere(definitions["KafkaConfig"]["properties"]["client"]["anyOf"][0], ["additionalProperties"])
     # What follows from the name need not stand in the file.
     whole["required"] = [key for key in whole["required"] if key != "snapshots"]
+    for section in (whole, *definitions.values()):
+        _allow_elsewhere(section.get("properties", {}))
+        for key, own in section.get("properties", {}).items():
+            if "$ref" in own and key not in section.get("required", ()):  # a section: one that is empty has defaults
+                own["anyOf"] = [{"$ref": own.pop("$ref")}, {"type": "null"}]
+    client = definitions["KafkaConfig"]["properties"]["client"]["anyOf"]
+    _allow_elsewhere(client[0], ["additionalProperties"])
+    client.append({"type": "null"})
     return whole

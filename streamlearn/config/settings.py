@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamlearn.config.components import at, component, learners_of, places, registry
+from streamlearn.config.components import at, component, learners_of, learns, places, registry
 from streamlearn.config.sources import Where, from_environment, from_set, lay_over, put, read_file, with_secrets
-from streamlearn.config.tree import Root, derive
+from streamlearn.config.tree import Root, derive, opened, section
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import ComponentSpec, Config
 from streamlearn.core.secrets import hidden, is_secret
@@ -107,7 +107,7 @@ def load(
     environment = os.environ if environment is None else environment
     data, lines = read_file(Path(path)) if path is not None else ({}, {})  # 1
     path = Path(path or "configuration")
-    data = lay_over(base or {}, data)
+    data = lay_over(base or {}, opened(data))
     origins = {where: f"{path.name}:{line}" for where, line in lines.items()}
     overlays = [(where, value, name) for name, where, value in from_environment(environment)]
     overlays += [(where, value, "--set") for where, value in map(from_set, sets)]
@@ -154,8 +154,9 @@ def check(
             name = (*path, "name")
             text = "there is no such component" if {path, name} & secrets else error.what
             problems.append(f"{_place(name, origins, file)}: {'.'.join(name)}: {text} ({error.mend})")
-    if root is not None and not problems and root.strategy.name not in (able := learners_of(root.task.name)):
-        text = f"it needs a task of classes, and {root.task.name!r} has none (choose one of: {', '.join(able)})"
+    if root is not None and not problems and not learns(root.strategy.name, root.task.name):
+        able = ", ".join(learners_of(root.task.name))
+        text = f"it needs a task of classes, and {root.task.name!r} has none (choose one of: {able})"
         problems.append(f"{_place(('strategy', 'name'), origins, file)}: strategy.name: {text}")
     if root is None or problems:
         raise ConfigError("\n".join(problems), mend="`streamlearn config schema` describes every setting")
@@ -188,6 +189,8 @@ def _explain(
             client = where == ("kafka", "client")  # one text in the place of all properties may hold a password
             untold = client or _is_secret(where, secrets) or isinstance(given, dict | list | BaseModel)
             text = detail["msg"].removeprefix("Value error, ")
+            if detail["type"] == "finite_number":
+                text += " (name a large one where nothing is to be bounded)"
             text = text[0].lower() + text[1:] + ("" if untold else f", not {_shown(given)!r}")
         messages.append(f"{_place(where, origins, file)}: {name}: {text}")
     return list(dict.fromkeys(messages))
@@ -226,7 +229,7 @@ def _of_values(data: Mapping[str, Any], origins: Mapping[Where, str]) -> dict[Wh
 
     def walk(value: object, where: Where, origin: str | None) -> None:
         origin = origins.get(where, origin)
-        if isinstance(value, Mapping) and (value or not where):
+        if isinstance(value, Mapping) and (value or section(where)):
             for key, inner in value.items():
                 walk(inner, (*where, str(key)), origin)
         elif origin:
@@ -238,15 +241,11 @@ def _of_values(data: Mapping[str, Any], origins: Mapping[Where, str]) -> dict[Wh
 
 def _keys(where: Where, data: Mapping[str, Any]) -> list[str]:
     """Return the settings that there are at a place of the tree."""
-    model: Any = Root
-    for key in where:
-        annotation = model.model_fields[key].annotation if key in getattr(model, "model_fields", {}) else None
-        candidates = [annotation, *get_args(annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
     if family := registry(where):
         spec = _spec(None, data, where)
         return [*family.settings(spec.name).model_fields] if spec else []
-    return list(getattr(model, "model_fields", ()))
+    model = section(where)
+    return list(model.model_fields) if model else []
 
 
 def _shown(value: object) -> object:

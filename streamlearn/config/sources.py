@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from streamlearn.config.components import registry
+from streamlearn.config.tree import Root
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.secrets import is_secret
 
 PREFIX = "STREAMLEARN_"
-SCALARS = ("name", "seed", "warm_start", "task", "strategy")  # of one word: a component may stand there by its name
 
 Where = tuple[str, ...]
 
@@ -82,10 +82,10 @@ def _collect_lines(node: yaml.Node | None, where: Where, lines: dict[Where, int]
 
 
 def from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Where, Any]]:
-    """Yield the variables that name a setting: those with a double underscore, and those of `SCALARS`."""
+    """Yield the variables that name a setting: those with a double underscore, and the tree's own keys."""
     for name in sorted(environment):
         parts = name.removeprefix(PREFIX).lower().split("__")
-        if not name.startswith(PREFIX) or (len(parts) == 1 and parts[0] not in SCALARS):
+        if not name.startswith(PREFIX) or (len(parts) == 1 and parts[0] not in Root.model_fields):
             continue
         if (
             parts[:2] == ["kafka", "client"] and len(parts) > 2

@@ -1,7 +1,7 @@
 """The configuration tree: what can be set, what it means, and what follows from `name`.
 
-Components own their part (`learner.LearnerConfig`, `memory.MemoryConfig`, ...); this file joins them. How the values
-are read from file, environment and command line is in `settings.py`.
+Rooms own their part (`learning/config.py`, `model/config.py`, ...), and families that of their components; this file
+joins them. How the values are read from file, environment and command line is in `settings.py`.
 """
 
 import copy
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from streamlearn.core.logs import LogsConfig
 from streamlearn.core.registry import ComponentSpec, Config
@@ -239,9 +239,33 @@ class Root(Config):
         return self
 
 
+def section(where: tuple[str, ...]) -> type[BaseModel] | None:
+    """Return the section at a place of the tree; None where a value or a component stands there, or nothing."""
+    model: type[BaseModel] = Root
+    for key in where:
+        kind = model.model_fields[key].annotation if key in model.model_fields else None
+        if not isinstance(kind, type) or not issubclass(kind, BaseModel) or kind is ComponentSpec:
+            return None
+        model = kind
+    return model
+
+
+def opened(data: Mapping[str, Any], where: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a copy in which a section without a value (`learner:`, and its lines commented out) is an empty one."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        place = (*where, key)
+        if value is None and (section(place) or place == ("kafka", "client")):
+            found[key] = {}
+        else:
+            inside = isinstance(value, Mapping) and section(place)
+            found[key] = opened(value, place) if inside else copy.deepcopy(value)
+    return found
+
+
 def derive(data: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str, ...]]]:
     """Fill in what follows from `name`; return the filled copy and the paths that were filled."""
-    filled = copy.deepcopy(dict(data))
+    filled = opened(data)
     name = filled.get("name")
     derived: set[tuple[str, ...]] = set()
     if not isinstance(name, str):

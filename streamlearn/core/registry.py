@@ -28,9 +28,9 @@ from streamlearn.core.errors import ConfigError
 
 
 class Config(BaseModel):
-    """The base of every part of the configuration: frozen, unknown keys refused, defaults checked too."""
+    """The base of every part of the configuration: frozen, unknown keys refused, numbers finite, defaults checked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class ComponentSpec(BaseModel):
@@ -166,13 +166,15 @@ class Registry(Generic[T]):
             return getattr(import_module(module), attribute)
         point = self._others()[name]
         try:
-            return point.load()
+            found = point.load()
+            found.Config.model_fields  # noqa: B018 - it has settings, as a component has
         except Exception as error:  # whatever another package throws when it is imported
             raise ConfigError(
                 f"{name!r} cannot be loaded: {type(error).__name__}: {error}",
                 where=f"the entry point {point.value} of {self.family}",
                 mend="mend or remove the package that brings it, or choose another component",
             ) from error
+        return found
 
     def _others(self) -> dict[str, EntryPoint]:
         """Return the components of other packages, by name; each is loaded when it is asked for. Ours come first."""

