@@ -167,6 +167,7 @@ def test_doctor_names_what_is_missing_and_creates_it(tmp_path, kafka, fresh_name
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_doctor_goes_on_where_no_broker_answers(config):
     done = call("doctor", config)
     assert done.returncode == 1

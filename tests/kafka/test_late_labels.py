@@ -72,6 +72,7 @@ def test_each_outcome_is_the_plans(tmp_path, kafka, topics, fresh_name, tiny):
     assert json.loads(done.stdout)["weights_sha256"] == summary["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_a_labels_topic_that_is_missing_is_named(tmp_path, kafka, topics, fresh_name, tiny):
     wrong = {**topics, "labels": topics["labels"][:-1]}
     config = configuration(

@@ -103,6 +103,7 @@ def test_every_record_is_one_prediction_or_one_dead_letter(tmp_path, kafka, name
     assert {key: value for key, value in summary.items() if key != "this_run"} == summary["this_run"]
 
 
+@pytest.mark.slow
 def test_a_closed_list_of_labels_refuses_others(tmp_path, kafka, name, events, config):
     produce(tmp_path, kafka, events, lines(range(8), ["a", "b"]) + lines([8], ["c"]))
     with Process(tmp_path, "run", config, "--set", "task.labels=[a, b]", "--until-idle", "2", "--json") as run:
@@ -112,6 +113,7 @@ def test_a_closed_list_of_labels_refuses_others(tmp_path, kafka, name, events, c
     assert summary["known_labels"] == 2
 
 
+@pytest.mark.slow
 def test_a_number_of_events_ends_the_run(tmp_path, kafka, name, events, config):
     produce(tmp_path, kafka, events, lines(range(30)))
     with Process(tmp_path, "run", config, "--max-events", "11", "--json") as run:
@@ -163,6 +165,7 @@ def test_labels_typed_by_hand_are_learned_within_seconds(tmp_path, kafka, name, 
         assert run.ends(30) == 0
 
 
+@pytest.mark.slow
 def test_a_second_run_of_the_same_name_is_refused(tmp_path, config):
     with Process(tmp_path, "run", config) as first:
         first.says("reading ")

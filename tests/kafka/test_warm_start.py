@@ -51,6 +51,7 @@ def test_deaths_on_the_way(tmp_path, kafka, name, tiny, events):
     replayed(tmp_path, config, summary)
 
 
+@pytest.mark.slow
 def test_ready_when_it_is_done_and_stopped_in_order(tmp_path, kafka, name, tiny, events):
     history = written(tmp_path)
     config = begins_with(learner(tmp_path, name, kafka, events, tiny, learner={"batch_size": 1}), history)
@@ -69,6 +70,7 @@ def test_ready_when_it_is_done_and_stopped_in_order(tmp_path, kafka, name, tiny,
     assert sum(summary["labels"].values()) == ROWS
 
 
+@pytest.mark.slow
 def test_on_the_embedded_broker(tmp_path, tiny):
     config = configuration(tmp_path, name="embedded", address="embedded", events="events", model=tiny)
     with Process(tmp_path, "run", begins_with(config, written(tmp_path)), "--until-idle", "1", "--json") as run:
